@@ -1,0 +1,7 @@
+from . import data, initializers, layers, losses, models, networks, optimizers, originals, plots, recipes, schedules, training
+from .backend import backend, installed_backends, set_backend, set_device
+from .data import load_data
+from .models import load_model
+from .networks import build, list_networks
+from .state_dict import load_state_dict, save_state_dict, state_dict
+from .training import train

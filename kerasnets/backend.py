@@ -1,0 +1,127 @@
+"""Which Keras backend, and which device: the one place that decides, and the only reader of those variables.
+
+Keras reads its backend once, when it is first imported. Importing :mod:`kerasnets` therefore does not import Keras: it
+chooses PyTorch unless ``KERAS_BACKEND`` says otherwise, and :func:`set_backend` may change that until the first use.
+"""
+
+import importlib.util
+import os
+import sys
+
+#: Backend name → the extra of this project that installs it (``None``: always installed).
+BACKENDS = {"torch": None, "jax": "jax", "tensorflow": "tensorflow"}
+DEFAULT_BACKEND = "torch"
+DEVICES = ("auto", "cpu", "gpu")
+
+
+def is_installed(name: str) -> bool:
+    """Whether the backend `name` can be imported here (found, not imported)."""
+    return name in sys.modules or importlib.util.find_spec(name) is not None
+
+
+def installed_backends() -> list[str]:
+    """The names of the backends that can be imported here."""
+    return [name for name in BACKENDS if is_installed(name)]
+
+
+def _check(name: str) -> None:
+    if name not in BACKENDS:
+        raise ValueError(f"Unknown backend {name!r}; expected one of {', '.join(map(repr, BACKENDS))}.")
+    if not is_installed(name):
+        extra = BACKENDS[name]
+        package = f"kerasnets[{extra}]" if extra else "kerasnets"
+        raise ModuleNotFoundError(
+            f"The backend {name!r} is not installed. Install it with: pip install '{package}' "
+            f"(from a checkout: pip install '.{f'[{extra}]' if extra else ''}').",
+            name=name,
+        )
+
+
+def backend() -> str:
+    """The active backend: ``"torch"``, ``"jax"`` or ``"tensorflow"``.
+
+    Before Keras is imported this is the one that will be used; it does not import Keras.
+    """
+    if "keras" in sys.modules:
+        return sys.modules["keras"].config.backend()
+    return os.environ.get("KERAS_BACKEND") or DEFAULT_BACKEND
+
+
+def set_backend(name: str) -> None:
+    """Choose the Keras backend, before the first use of Keras.
+
+    Args:
+        name: ``"torch"`` (the default of kerasnets), ``"jax"`` or ``"tensorflow"``.
+
+    Raises:
+        ValueError: `name` is no backend of kerasnets.
+        ModuleNotFoundError: the backend is not installed; the message has the pip command.
+        RuntimeError: Keras is already imported with another backend, which can't be changed in a running process.
+    """
+    _check(name)
+    if "keras" in sys.modules:
+        if backend() != name:
+            raise RuntimeError(
+                f"Keras is already imported with the backend {backend()!r} and can't be switched to {name!r} in this "
+                f"process. Call kerasnets.set_backend({name!r}) before the first use of Keras (in a notebook: restart "
+                f"the kernel), or start Python with KERAS_BACKEND={name}."
+            )
+        return
+    os.environ["KERAS_BACKEND"] = name
+
+
+def use_default_backend() -> None:
+    """Choose PyTorch unless the user chose another backend; called once, when kerasnets is imported."""
+    if "keras" not in sys.modules:
+        if not os.environ.get("KERAS_BACKEND"):
+            os.environ["KERAS_BACKEND"] = DEFAULT_BACKEND
+        _check(os.environ["KERAS_BACKEND"])
+
+
+def devices() -> list[str]:
+    """The devices that the active backend sees, in Keras's names (``"cpu:0"``, ``"gpu:0"`` …). Imports Keras."""
+    import keras
+
+    found = [name.replace("cuda", "gpu") for name in keras.distribution.list_devices()]
+    if backend() == "torch":
+        # Keras's torch backend lists one kind of device only, and none for Apple's GPUs.
+        import torch
+
+        found = [f"gpu:{i}" for i in range(torch.cuda.device_count())]
+        if torch.backends.mps.is_available():
+            found.append("mps:0")
+        found.insert(0, "cpu:0")
+    return found
+
+
+def set_device(device: str) -> None:
+    """Choose where the active backend computes, before the first use of Keras.
+
+    Args:
+        device: ``"auto"`` (a GPU where the backend sees one, else the CPU), ``"cpu"`` or ``"gpu"``.
+
+    Raises:
+        ValueError: `device` is none of these.
+        RuntimeError: a GPU was asked for and the backend sees none, or the device was chosen too late.
+    """
+    if device not in DEVICES:
+        raise ValueError(f"Unknown device {device!r}; expected one of {', '.join(map(repr, DEVICES))}.")
+    if device == "auto":
+        return
+    if device == "cpu":
+        if "keras" in sys.modules and any(not name.startswith("cpu") for name in devices()):
+            raise RuntimeError(
+                "Keras is already imported and has a GPU in use. Call kerasnets.set_device('cpu') before the first use "
+                "of Keras."
+            )
+        os.environ["KERAS_TORCH_DEVICE"] = "cpu"
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        if backend() == "tensorflow":
+            os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        return
+    seen = devices()
+    if all(name.startswith("cpu") for name in seen):
+        raise RuntimeError(
+            f"The device 'gpu' was asked for, but the backend {backend()!r} sees only: {', '.join(seen)}. Use "
+            "device 'cpu' or 'auto', or see `python -m kerasnets info` for what is missing."
+        )

@@ -1,0 +1,45 @@
+"""Settings of the whole test run: import order, device, hypothesis, and the skips that need a reason."""
+
+import os
+
+# The oracle first: TensorFlow imported before torchvision (and its Triton) aborts the process.
+import torch  # isort: skip
+import torchvision  # noqa: F401  # isort: skip
+
+import hypothesis
+import pytest
+
+import kerasnets
+
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+hypothesis.settings.register_profile("default", deadline=None, max_examples=15, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("default")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", choices=("cpu", "gpu"), default="cpu", help="where the backend computes")
+
+
+def pytest_configure(config):
+    kerasnets.set_device(config.getoption("--device"))
+
+
+def pytest_report_header(config):
+    return f"kerasnets backend: {kerasnets.backend()}, device: {config.getoption('--device')}"
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if "gpu" in item.keywords and config.getoption("--device") != "gpu":
+            item.add_marker(pytest.mark.skip(reason="needs a GPU: run with --device gpu"))
+        if "full_data" in item.keywords and not os.environ.get("KERASNETS_DATA"):
+            item.add_marker(pytest.mark.skip(reason="needs the full data sets: set KERASNETS_DATA to their folder"))
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """Every test starts from the same random state."""
+    import keras
+
+    keras.utils.set_random_seed(0)
