@@ -1,5 +1,5 @@
-from . import data, initializers, layers, losses, models, networks, optimizers, originals, plots, recipes, schedules, training
-from .backend import backend, installed_backends, set_backend, set_device
+from . import backend, data, initializers, layers, losses, models, networks, optimizers, originals, plots, recipes, schedules, training
+from .backend import installed_backends, set_backend, set_device
 from .data import load_data
 from .models import load_model
 from .networks import build, list_networks

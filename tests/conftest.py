@@ -26,7 +26,7 @@ def pytest_configure(config):
 
 
 def pytest_report_header(config):
-    return f"kerasnets backend: {kerasnets.backend()}, device: {config.getoption('--device')}"
+    return f"kerasnets backend: {kerasnets.backend.backend()}, device: {config.getoption('--device')}"
 
 
 def pytest_collection_modifyitems(config, items):
