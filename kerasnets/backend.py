@@ -4,9 +4,12 @@ Keras reads its backend once, when it is first imported. Importing :mod:`kerasne
 chooses PyTorch unless ``KERAS_BACKEND`` says otherwise, and :func:`set_backend` may change that until the first use.
 """
 
+import contextlib
 import importlib.util
 import os
+import platform
 import sys
+from importlib.metadata import PackageNotFoundError, version
 
 #: Backend name → the extra of this project that installs it (``None``: always installed).
 BACKENDS = {"torch": None, "jax": "jax", "tensorflow": "tensorflow"}
@@ -94,6 +97,27 @@ def devices() -> list[str]:
     return found
 
 
+def device() -> str:
+    """The kind of device that the active backend computes on: ``"cpu"``, ``"gpu"`` or ``"mps"``. Imports Keras."""
+    import keras
+
+    tensor = keras.ops.zeros(1)
+    if backend() == "torch":
+        return tensor.device.type.replace("cuda", "gpu")
+    if backend() == "jax":
+        return next(iter(tensor.devices())).platform
+    return "gpu" if "GPU" in tensor.device else "cpu"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, Keras and what computes here, of the installed packages; imports none of them."""
+    found = {"python": platform.python_version()}
+    for name in ("keras", "torch", "torchvision", "jax", "jaxlib", "tensorflow", "tensorflow-cpu", "numpy"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def set_device(device: str) -> None:
     """Choose where the active backend computes, before the first use of Keras.
 
@@ -125,3 +149,15 @@ def set_device(device: str) -> None:
             f"The device 'gpu' was asked for, but the backend {backend()!r} sees only: {', '.join(seen)}. Use "
             "device 'cpu' or 'auto', or see `python -m kerasnets info` for what is missing."
         )
+
+
+def seed_global_generator(seed: int) -> None:
+    """Seed the generator that unseeded random layers draw from, where the active backend has such a thing.
+
+    Keras's unseeded Dropout draws from its own SeedGenerator on JAX and TensorFlow, but on torch from PyTorch's global
+    generator, which is much faster there than a seeded mask.
+    """
+    if backend() == "torch":
+        import torch
+
+        torch.manual_seed(seed)

@@ -1,0 +1,63 @@
+"""The documents' networks, one Keras definition each.
+
+Every image network takes float images ``(batch, height, width)``, in [-1, 1] as :func:`kerasnets.load_data` gives them,
+and adds the channel axis itself. The layers have the names that they have as attributes in the PyTorch originals.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+
+#: Name of the network (the document's class) → the file that defines it, in the documents' order of first appearance.
+_FILES = {
+    "NeuralNetwork": "neural_network",
+    "NeuralNetwork_v1": "neural_network",
+    "ConvNeuralNetwork": "conv_neural_network",
+    "Net": "net",
+    "FashionNetwork": "fashion_network",
+    "Network": "network",
+    "Network2": "network2",
+}
+
+
+def list_networks() -> list[str]:
+    """The names that :func:`build` takes."""
+    return list(_FILES)
+
+
+def definition(name: str) -> Callable:
+    """The function that builds the network `name`; its docstring describes the network and its options.
+
+    Raises:
+        ValueError: there is no such network.
+    """
+    if name not in _FILES:
+        near = difflib.get_close_matches(str(name), _FILES, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"Unknown network {name!r}; expected one of {', '.join(map(repr, _FILES))}.{hint}")
+    return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
+
+
+def build(name: str, **options):
+    """Build one of the documents' networks, with PyTorch's initial weights.
+
+    Args:
+        name: one of :func:`list_networks`.
+        **options: the network's own options; each has the document's value as default.
+
+    Returns:
+        A Functional or Sequential ``keras.Model``, not compiled.
+
+    Raises:
+        ValueError: there is no such network, or an option has a value the network can't take.
+        TypeError: the network has no such option.
+
+    >>> model = kerasnets.build("NeuralNetwork", hidden=(128, 64))
+    """
+    function = definition(name)
+    known = inspect.signature(function).parameters
+    for option in options:
+        if option not in known:
+            raise TypeError(f"The network {name!r} has no option {option!r}; its options are {', '.join(known)}.")
+    return function(**options)

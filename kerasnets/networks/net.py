@@ -1,0 +1,47 @@
+"""``Net`` (document 001)."""
+
+from collections.abc import Sequence
+
+import keras
+
+from kerasnets import layers, models
+from kerasnets.networks.options import channel_shape, check_data_format, check_sizes
+
+
+def Net(
+    filters: int = 6, classes: int = 10, input_shape: Sequence[int] = (32, 32), data_format: str | None = None
+) -> keras.Model:
+    """One 3×3 convolution without padding, ReLU, max-pooling 2, ReLU again, flatten, one linear layer.
+
+    For the document's 32×32 images the maps are 30×30, then 15×15, and 6 of them flatten to the document's 1350
+    features.
+
+    Args:
+        filters: filters of the convolution.
+        classes: number of outputs.
+        input_shape: height and width of the images, in pixels, at least 4 each.
+        data_format: ``"channels_last"`` or ``"channels_first"``, inside the network only; default: Keras's configured
+            one. The same weights give the same outputs in both.
+
+    Returns:
+        A Functional model: float ``(batch, *input_shape)`` → logits ``(batch, classes)``.
+
+    Raises:
+        ValueError: an option has a value that doesn't fit; the message names it.
+    """
+    check_sizes("filters", filters, 1)
+    check_sizes("classes", classes, 1)
+    input_shape = check_sizes("input_shape", input_shape, 2)
+    if min(input_shape) < 4:
+        raise ValueError(f"input_shape={input_shape!r}: expected at least 4 pixels a side.")
+    data_format = check_data_format(data_format)
+
+    inputs = keras.Input(input_shape, name="image")
+    x = keras.layers.Reshape(channel_shape(input_shape, data_format), name="channel")(inputs)
+    x = layers.Conv2D(filters, 3, data_format=data_format, name="conv1")(x)
+    x = keras.layers.ReLU(name="relu1")(x)
+    x = keras.layers.MaxPooling2D(2, data_format=data_format, name="max_pool")(x)
+    x = keras.layers.ReLU(name="relu2")(x)
+    x = layers.Flatten(data_format=data_format, name="flatten")(x)
+    outputs = layers.Linear(classes, name="fc1")(x)
+    return models.Model(inputs, outputs, name="Net")

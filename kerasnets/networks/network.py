@@ -1,0 +1,33 @@
+"""``Network`` (document 004)."""
+
+from collections.abc import Sequence
+
+import keras
+
+from kerasnets import layers, models
+from kerasnets.networks.options import check_sizes
+
+
+def Network(hidden: int = 256, classes: int = 10, input_shape: Sequence[int] = (28, 28)) -> keras.Model:
+    """One hidden layer with sigmoid, and softmax at the end: ``hidden``, ``sigmoid``, ``output``, ``softmax``.
+
+    Args:
+        hidden: units of the hidden layer.
+        classes: number of classes, the units of the last layer.
+        input_shape: height and width of the images, in pixels.
+
+    Returns:
+        A Functional model: float ``(batch, *input_shape)`` → probabilities ``(batch, classes)``.
+
+    Raises:
+        ValueError: a size is no positive whole number.
+    """
+    check_sizes("hidden", hidden, 1)
+    check_sizes("classes", classes, 1)
+    inputs = keras.Input(check_sizes("input_shape", input_shape, 2), name="image")
+    x = layers.Flatten(name="flatten")(inputs)
+    x = layers.Linear(hidden, name="hidden")(x)
+    x = keras.layers.Activation("sigmoid", name="sigmoid")(x)
+    x = layers.Linear(classes, name="output")(x)
+    outputs = keras.layers.Softmax(name="softmax")(x)
+    return models.Model(inputs, outputs, name="Network")

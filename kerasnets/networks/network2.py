@@ -1,0 +1,65 @@
+"""``Network2`` (document 004), in the document's three forms."""
+
+from collections.abc import Sequence
+
+import keras
+
+from kerasnets import layers, models
+from kerasnets.networks.options import check_choice, check_sizes
+
+#: Form → the six names: linear, ReLU, linear, ReLU, linear, softmax.
+_NAMES = {
+    "class": ("fc1", "relu1", "fc2", "relu2", "fc3", "softmax"),
+    "sequential": ("0", "1", "2", "3", "4", "5"),
+    "named": ("fc1", "relu1", "fc2", "relu2", "output", "softmax"),
+}
+
+
+def Network2(
+    form: str = "class", hidden: Sequence[int] = (128, 64), classes: int = 10, input_shape: Sequence[int] = (28, 28)
+) -> keras.Model:
+    """Two hidden layers with ReLU, and softmax at the end.
+
+    The three forms compute the same and differ in their names, as the document's three ways to write the network do:
+
+    - ``"class"``: a Functional model with the class's ``fc1``, ``fc2``, ``fc3``;
+    - ``"sequential"``: a Sequential model whose layers are named by position, ``0`` … ``5``;
+    - ``"named"``: a Sequential model with the names of the document's ``OrderedDict``, ``fc1`` … ``softmax``.
+
+    What is ``model[0]`` there? An image input puts the flattening layer first here, where the document flattens the
+    images beforehand, and Keras's ``model.layers`` counts it: the document's ``model[0]`` is ``model.layers[1]``.
+    By name nothing moves: it is ``model.get_layer("0")`` in the form ``"sequential"`` and ``model.get_layer("fc1")``
+    in the other two. Its weight is ``.kernel``, transposed: ``(784, 128)``.
+
+    Args:
+        form: ``"class"``, ``"sequential"`` or ``"named"``.
+        hidden: units of the two hidden layers.
+        classes: number of classes, the units of the last layer.
+        input_shape: height and width of the images, in pixels.
+
+    Returns:
+        A Functional or Sequential model: float ``(batch, *input_shape)`` → probabilities ``(batch, classes)``.
+
+    Raises:
+        ValueError: an option has a value that doesn't fit; the message names it.
+    """
+    check_choice("form", form, _NAMES)
+    hidden = check_sizes("hidden", hidden, 2)
+    check_sizes("classes", classes, 1)
+    inputs = keras.Input(check_sizes("input_shape", input_shape, 2), name="image")
+    first, relu1, second, relu2, last, softmax = _NAMES[form]
+    stack = [
+        layers.Flatten(name="flatten"),
+        layers.Linear(hidden[0], name=first),
+        keras.layers.ReLU(name=relu1),
+        layers.Linear(hidden[1], name=second),
+        keras.layers.ReLU(name=relu2),
+        layers.Linear(classes, name=last),
+        keras.layers.Softmax(name=softmax),
+    ]
+    if form != "class":
+        return models.Sequential([inputs, *stack], name="Network2")
+    x = inputs
+    for layer in stack:
+        x = layer(x)
+    return models.Model(inputs, x, name="Network2")

@@ -1,0 +1,180 @@
+"""Runs a recipe: build, compile, fit, evaluate, record; and resumes one that was killed."""
+
+import dataclasses
+import os
+import sys
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasnets import backend, data, losses, networks, optimizers
+from kerasnets.batches import Batches
+from kerasnets.callbacks import Backup, EpochLog, EpochSeeds, StepLog, write_json
+from kerasnets.recipes import Recipe
+
+#: The parts of a recipe that a resumed run must share; it may well have more epochs.
+_MATTERS = {
+    "network",
+    "options",
+    "dataset",
+    "pad",
+    "loss",
+    "loss_options",
+    "optimizer",
+    "optimizer_options",
+    "batch_size",
+}
+
+
+@dataclasses.dataclass
+class Result:
+    """What a training came to.
+
+    Attributes:
+        model: the trained model.
+        recipe: the recipe as it was run.
+        backend: the Keras backend.
+        device: the device that held the weights.
+        versions: package name → version.
+        seed: the seed.
+        train_loss: mean training loss, by epoch.
+        train_accuracy: training accuracy in percent, by epoch.
+        test_loss: mean loss on the test images.
+        test_accuracy: accuracy on the test images, in percent.
+        epoch_seconds: wall-clock seconds, by epoch.
+    """
+
+    model: keras.Model
+    recipe: Recipe
+    backend: str
+    device: str
+    versions: dict[str, str]
+    seed: int
+    train_loss: list[float]
+    train_accuracy: list[float]
+    test_loss: float
+    test_accuracy: float
+    epoch_seconds: list[float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the model, as JSON can hold it; network and data set stand at the top level."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "model"}
+        fields["recipe"] = dataclasses.asdict(self.recipe)
+        return {"network": self.recipe.network, "dataset": self.recipe.dataset, **fields}
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Write ``result.json`` and ``model.keras`` into `folder`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = folder / "unfinished.keras"
+        self.model.save(unfinished)
+        unfinished.replace(folder / "model.keras")
+        write_json(folder / "result.json", self.to_dict())
+
+
+def compiled(recipe: Recipe) -> keras.Model:
+    """The recipe's network with PyTorch's initial weights, compiled with the recipe's loss and optimizer."""
+    model = networks.build(recipe.network, **recipe.options)
+    model.compile(
+        optimizer=getattr(optimizers, recipe.optimizer)(**recipe.optimizer_options),
+        loss=getattr(losses, recipe.loss)(**recipe.loss_options),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def prepared(recipe: Recipe, arrays=None):
+    """The recipe's data, padded as it says: ``((x, y), (x_test, y_test))``.
+
+    Args:
+        recipe: the recipe.
+        arrays: the same structure, used in place of the recipe's data set.
+    """
+    (x, y), (x_test, y_test) = data.load_data(recipe.dataset) if arrays is None else arrays
+    if recipe.pad:
+        around = [(0, 0), (recipe.pad, recipe.pad), (recipe.pad, recipe.pad)]
+        x, x_test = (np.pad(images, around, constant_values=-1.0) for images in (x, x_test))
+    return (x, y), (x_test, y_test)
+
+
+def train(
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    out: str | os.PathLike | None = None,
+    arrays=None,
+    log_every: int | None = None,
+    verbose: int | str = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Result:
+    """Run a recipe: build, compile, fit, evaluate.
+
+    The batches' order is seeded by (`seed`, epoch), so that every backend sees the same batches.
+
+    Args:
+        recipe: what to train, from :mod:`kerasnets.recipes`.
+        seed: seed of initial weights, batch order and dropout; 0 or more.
+        out: folder for ``result.json`` and ``model.keras``. A run that was killed goes on from its last finished epoch
+            when it is started again with the same settings and folder.
+        arrays: ``((x, y), (x_test, y_test))`` to use in place of the recipe's data set.
+        log_every: print a document's line (mean loss of so many batches) in place of Keras's progress bar; default: 100
+            where standard output is no terminal.
+        verbose: Keras's ``verbose`` of ``fit`` where no lines are printed; 0 is silent.
+        callbacks: further Keras callbacks.
+
+    Returns:
+        The :class:`Result`, with the model.
+
+    Raises:
+        ValueError: an argument or the recipe has a value that can't be; the message names it.
+    """
+    if seed < 0:
+        raise ValueError(f"seed={seed}: expected 0 or more.")
+    if log_every is None and verbose == "auto" and not sys.stdout.isatty():
+        log_every = 100
+    (x, y), (x_test, y_test) = prepared(recipe, arrays)
+
+    keras.utils.set_random_seed(seed)
+    model = compiled(recipe)
+    model.check(x, y, batch_size=recipe.batch_size)
+    model.check(x_test, y_test)
+
+    batches, log = Batches(x, y, recipe.batch_size, seed), EpochLog()
+    ours = [batches.callback, EpochSeeds(seed), log]
+    if log_every is not None:
+        ours.append(StepLog(log_every))
+        verbose = 0
+    done = 0
+    if out is not None:
+        settings = {name: value for name, value in dataclasses.asdict(recipe).items() if name in _MATTERS}
+        backup = Backup(Path(out) / "backup", {**settings, "seed": seed, "labels": zlib.crc32(y.tobytes())}, log)
+        ours.append(backup)
+        done = backup.restore(model)
+        if done:
+            print(f"Resuming the run in {out} after epoch {done} of {recipe.epochs}.")
+    if done < recipe.epochs:
+        model.fit(batches, initial_epoch=done, epochs=recipe.epochs, verbose=verbose, callbacks=[*ours, *callbacks])
+    test = model.evaluate(x_test, y_test, batch_size=500, verbose=0, return_dict=True)
+
+    epochs = log.epochs[: recipe.epochs]
+    result = Result(
+        model=model,
+        recipe=recipe,
+        backend=backend.backend(),
+        device=backend.device(),
+        versions=backend.versions(),
+        seed=seed,
+        train_loss=[epoch["loss"] for epoch in epochs],
+        train_accuracy=[100.0 * epoch["accuracy"] for epoch in epochs],
+        test_loss=test["loss"],
+        test_accuracy=100.0 * test["accuracy"],
+        epoch_seconds=[epoch["seconds"] for epoch in epochs],
+    )
+    if out is not None:
+        result.save(out)
+        backup.remove()
+    return result
