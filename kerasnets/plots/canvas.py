@@ -1,0 +1,223 @@
+"""What all pictures share: the figure to draw on, the words and a font that has them, arrays from any backend."""
+
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+WORDS = {
+    "en": {
+        "accuracy": "Accuracy",
+        "class": "class {}",
+        "class_probability": "Class probability",
+        "confusion_matrix": "Confusion matrix",
+        "derivative": "derivative",
+        "diagonal": "∂yᵢ/∂xᵢ",
+        "epoch": "Epoch",
+        "filters": "First {n} of {total} filters of {name}",
+        "function": "{} activation function",
+        "label": "Label: {}",
+        "loss": "Loss",
+        "normalized_confusion_matrix": "Normalized confusion matrix",
+        "parameters": "{:,} parameters",
+        "predicted": "Predicted: {} (Label: {})",
+        "predicted_label": "Predicted label",
+        "predictions": "Model predictions",
+        "shared": "shared",
+        "training": "training",
+        "true_label": "True label",
+        "validation": "validation",
+        "value": "Value",
+    },
+    "zh": {
+        "accuracy": "准确率",
+        "class": "类别 {}",
+        "class_probability": "类别概率",
+        "confusion_matrix": "混淆矩阵",
+        "derivative": "导数",
+        "diagonal": "∂yᵢ/∂xᵢ",
+        "epoch": "训练周期",
+        "filters": "{name} 层的前 {n} 个滤波器（共 {total} 个）",
+        "function": "{} 激活函数",
+        "label": "标签：{}",
+        "loss": "损失",
+        "normalized_confusion_matrix": "归一化混淆矩阵",
+        "parameters": "{:,} 个参数",
+        "predicted": "预测：{}（标签：{}）",
+        "predicted_label": "预测标签",
+        "predictions": "模型预测结果",
+        "shared": "共享",
+        "training": "训练",
+        "true_label": "真实标签",
+        "validation": "验证",
+        "value": "数值",
+    },
+}
+
+#: Fonts with simplified Chinese, as matplotlib names them, on Linux, Windows and macOS; the first one found is used.
+CHINESE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "Source Han Sans CN",
+    "Noto Sans CJK JP",  # the one face of the collection that matplotlib before 3.11 lists; it has the same characters
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Microsoft YaHei",
+    "SimHei",
+    "SimSun",
+    "PingFang SC",
+    "PingFang HK",
+    "Hiragino Sans GB",
+    "Heiti TC",
+    "STHeiti",
+    "Arial Unicode MS",
+    "Droid Sans Fallback",
+    "Noto Serif CJK SC",
+)
+
+
+class Picture(Figure):
+    """A Figure that a notebook shows even where pyplot, which would teach it to, was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+def panels(ax: Axes | None, rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, list]:
+    """The figure to return, and `rows` × `columns` Axes to draw on, row by row.
+
+    Args:
+        ax: the caller's Axes: used as it is for one panel, replaced by the panels for several; ``None``: a new figure.
+        rows: number of rows of panels.
+        columns: number of columns of panels.
+        size: width and height of a new figure in inches.
+        options: for ``Figure.subplots``.
+    """
+    if ax is None:
+        parent = Picture(figsize=size, layout="constrained")
+        parent.get_layout_engine().set(w_pad=0.1, h_pad=0.08)  # inches
+    elif rows * columns == 1:
+        return ax.figure.figure, [ax]
+    else:
+        place = ax.get_subplotspec()
+        if place is None:
+            raise ValueError(
+                "This picture has several panels, which need an Axes that is part of a grid: make `ax` by "
+                "plt.subplots() or Figure.add_subplot(), not by add_axes()."
+            )
+        figure = ax.figure
+        ax.remove()
+        parent = figure.add_subfigure(place)
+    return parent.figure, list(parent.subplots(rows, columns, squeeze=False, **options).flat)
+
+
+def families() -> list[str]:
+    """The font families to set on a text: the user's, then a Chinese one for what that lacks, then matplotlib's own."""
+    found = {font.name for font in font_manager.fontManager.ttflist}
+    chinese = [name for name in CHINESE_FONTS if name in found][:1]
+    return [*matplotlib.rcParams["font.family"], *chinese, "DejaVu Sans"]
+
+
+def undrawable(text: str) -> set[str]:
+    """The characters of `text` that none of :func:`families` has."""
+    fonts = [
+        font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family=[family])))
+        for family in families()
+    ]
+    return {c for c in set(text) if c != "\n" and not any(font.get_char_index(ord(c)) for font in fonts)}
+
+
+def words(lang: str) -> dict[str, str]:
+    """The words of the pictures in `lang`; English and a warning where no font has the Chinese ones."""
+    if lang not in WORDS:
+        raise ValueError(f"Unknown language {lang!r}; expected one of {', '.join(map(repr, WORDS))}.")
+    if undrawable("".join(WORDS[lang].values())):
+        warnings.warn(
+            "No font with Chinese characters was found, so the picture is labelled in English. Install one, for "
+            "example Noto Sans CJK, and start Python anew.",
+            stacklevel=3,
+        )
+        lang = "en"
+    return WORDS[lang]
+
+
+def text(**style: Any) -> dict[str, Any]:
+    """Keyword arguments for everything of matplotlib that makes a text: the fonts, and ``$`` meaning a dollar."""
+    return {"fontfamily": families(), "parse_math": False, **style}
+
+
+def drawable(names: Sequence[Any]) -> list[str]:
+    """`names` as strings, with ``?`` (and one warning) for the characters that no font here has."""
+    names = [str(name) for name in names]
+    if missing := undrawable("".join(names)):
+        warnings.warn(f"No font here has {''.join(sorted(missing))!r}: drawn as '?'.", stacklevel=3)
+        table = str.maketrans(dict.fromkeys(missing, "?"))
+        names = [name.translate(table) for name in names]
+    return names
+
+
+def as_array(values: Any) -> np.ndarray:
+    """`values` (NumPy, nested lists, or a tensor of the active backend, on any device) as a NumPy array."""
+    if isinstance(values, np.ndarray | np.generic | list | tuple | range):
+        return np.asarray(values)
+    import keras
+
+    return np.asarray(keras.ops.convert_to_numpy(values))
+
+
+def as_images(images: Any) -> np.ndarray:
+    """Images as float32 (n, height, width), from that shape or one with a channel axis of size 1, first or last."""
+    array = as_array(images)
+    shape = array.shape
+    if array.ndim == 4 and 1 in (shape[1], shape[3]):
+        array = array.reshape(shape[0], *(shape[1:3] if shape[3] == 1 else shape[2:]))
+    if array.ndim != 3 or 0 in array.shape:
+        raise ValueError(
+            f"Expected grey images of shape (n, height, width), or with a channel axis of size 1; got shape {shape}."
+        )
+    return array.astype("float32")
+
+
+def as_classes(values: Any, what: str, length: int | None = None) -> np.ndarray:
+    """Class ids as int64 (n,), from ids or from scores (n, classes), whose largest counts.
+
+    Args:
+        values: ids (n,) or scores (n, classes).
+        what: the argument's name, for the errors.
+        length: the n that the other arguments have.
+    """
+    array = as_array(values)
+    shape = array.shape
+    if array.ndim == 2 and shape[1] > 1:
+        array = array.argmax(axis=1)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"Expected `{what}` to be integer class ids of shape (n,), or scores of shape (n, classes); got "
+            f"{array.dtype} of shape {shape}."
+        )
+    if length is not None and len(array) != length:
+        raise ValueError(f"Expected {length} values in `{what}`, as many as in the other arguments; got {len(array)}.")
+    if array.size and array.min() < 0:
+        raise ValueError(f"Expected class ids from 0 in `{what}`; got {array.min()}.")
+    return array.astype("int64")
+
+
+def names_of(class_names: Sequence[str] | None, classes: int) -> list[str]:
+    """The names of the classes 0 to `classes` - 1: the given ones, else their numbers."""
+    if class_names is None:
+        return [str(i) for i in range(classes)]
+    if len(class_names) < classes:
+        raise ValueError(
+            f"Expected a name for each class: there is a class {classes - 1}, but `class_names` has only "
+            f"{len(class_names)} names."
+        )
+    return drawable(class_names)

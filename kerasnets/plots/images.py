@@ -1,0 +1,173 @@
+"""Pictures of images: a grid of them, the predictions for them, one of them beside its class probabilities."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from . import canvas
+
+#: Beyond this many characters a title over an image of the grid is broken into two lines.
+TITLE_WIDTH = 24
+WRONG = "#b2182b"
+
+
+def show_images(
+    images: Any,
+    labels: Any = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    n: int = 10,
+    columns: int = 5,
+    lang: str = "en",
+    ax: Axes | None = None,
+) -> Figure:
+    """The first `n` images in a grid, with their labels as titles.
+
+    Args:
+        images: (m, height, width), or with a channel axis of size 1; all on one grey scale, the smallest value black.
+        labels: class ids (m,).
+        class_names: names by class id; the ids themselves where there are none.
+        n: how many images; fewer where there are fewer.
+        columns: images in a row.
+        lang: language of the labels, ``"en"`` or ``"zh"``.
+        ax: an Axes to put the grid in the place of.
+
+    Raises:
+        ValueError: a shape, a length, a class id or an option is not as said above.
+    """
+    images = canvas.as_images(images)
+    titles = None
+    if labels is not None:
+        labels = canvas.as_classes(labels, "labels", len(images))
+        names = canvas.names_of(class_names, labels.max() + 1)
+        word = canvas.words(lang)["label"]
+        titles = [names[i] if class_names is not None else word.format(names[i]) for i in labels[: max(n, 0)]]
+    return _grid(images, titles, n, columns, ax)[0]
+
+
+def predictions(
+    images: Any,
+    labels: Any,
+    predicted: Any,
+    *,
+    class_names: Sequence[str] | None = None,
+    n: int = 10,
+    columns: int = 5,
+    lang: str = "en",
+    ax: Axes | None = None,
+) -> Figure:
+    """The first `n` images, titled "Predicted: … (Label: …)"; a wrong one has a ✗, a bold title and a frame.
+
+    Args:
+        images: (m, height, width), or with a channel axis of size 1.
+        labels: the true class ids (m,).
+        predicted: the predicted class ids (m,), or scores (m, classes): logits, log-probabilities or probabilities.
+        class_names: names by class id; the ids themselves where there are none.
+        n: how many images; fewer where there are fewer.
+        columns: images in a row.
+        lang: language of the titles, ``"en"`` or ``"zh"``.
+        ax: an Axes to put the grid in the place of.
+
+    Raises:
+        ValueError: a shape, a length, a class id or an option is not as said above.
+    """
+    images = canvas.as_images(images)
+    labels = canvas.as_classes(labels, "labels", len(images))
+    predicted = canvas.as_classes(predicted, "predicted", len(images))
+    names = canvas.names_of(class_names, max(labels.max(), predicted.max()) + 1)
+    words = canvas.words(lang)
+    titles = [
+        words["predicted"].format(names[p], names[t])
+        for p, t in zip(predicted[: max(n, 0)], labels[: max(n, 0)], strict=True)
+    ]
+    if max(map(len, titles), default=0) > TITLE_WIDTH:
+        titles = [title.replace(" (", "\n(").replace("（", "\n（") for title in titles]
+    wrong = predicted != labels
+    titles = [f"✗ {title}" if bad else title for title, bad in zip(titles, wrong, strict=False)]
+    figure, axes = _grid(images, titles, n, columns, ax)
+    axes[0].figure.suptitle(words["predictions"], **canvas.text())
+    for cell, bad in zip(axes, wrong, strict=False):
+        if bad:
+            cell.title.set(fontweight="bold", color=WRONG)
+            for spine in cell.spines.values():
+                spine.set(visible=True, linewidth=4, color=WRONG)
+    return figure
+
+
+def view_classify(
+    image: Any,
+    probabilities: Any,
+    *,
+    class_names: Sequence[str] | None = None,
+    lang: str = "en",
+    ax: Axes | None = None,
+) -> Figure:
+    """One image beside the probability of each class as horizontal bars.
+
+    Args:
+        image: (height, width), or with axes of size 1 around it.
+        probabilities: (classes,), or (1, classes); not logits or log-probabilities.
+        class_names: names by class id; the ids themselves where there are none.
+        lang: language of the labels, ``"en"`` or ``"zh"``.
+        ax: an Axes to put the two panels in the place of.
+
+    Raises:
+        ValueError: a shape is not as said above, or a probability lies outside [0, 1].
+    """
+    picture = canvas.as_array(image)
+    squeezed = picture.squeeze()
+    if squeezed.ndim != 2:
+        raise ValueError(f"Expected one grey image of shape (height, width); got shape {picture.shape}.")
+    given = canvas.as_array(probabilities)
+    values = given.reshape(-1).astype("float64")
+    if values.size != max(given.shape, default=0) or values.size == 0:
+        raise ValueError(f"Expected the probabilities of one image, of shape (classes,); got shape {given.shape}.")
+    if not (np.all(values >= 0) and np.all(values <= 1 + 1e-5)):
+        raise ValueError(
+            f"Expected probabilities between 0 and 1; got values from {values.min():.4g} to {values.max():.4g}. "
+            "Apply softmax to logits, or exp to log-probabilities, first."
+        )
+    names = canvas.names_of(class_names, len(values))[: len(values)]
+    if class_names is not None and len(class_names) != len(values):
+        raise ValueError(f"Expected {len(values)} names in `class_names`, one a probability; got {len(class_names)}.")
+    words = canvas.words(lang)
+
+    height = max(3.0, 0.26 * len(values) + 0.8)
+    figure, (left, right) = canvas.panels(ax, 1, 2, (7.0, height), width_ratios=(1, 1.2))
+    left.imshow(squeezed.astype("float32"), cmap="gray")
+    left.set_axis_off()
+    bars = right.barh(range(len(values)), values, color="#4c72b0", edgecolor="black", linewidth=0.8)
+    right.bar_label(bars, fmt="{:.2f}", padding=3, **canvas.text(fontsize=8))
+    right.set_yticks(range(len(values)), names, **canvas.text())
+    right.invert_yaxis()
+    right.set_xlim(0, 1.12)  # room for the number beside a full bar
+    right.set_xticks(np.linspace(0, 1, 6))
+    right.set_title(words["class_probability"], **canvas.text())
+    right.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _grid(images: np.ndarray, titles: list[str] | None, n: int, columns: int, ax: Axes | None) -> tuple[Figure, list]:
+    """The first `n` of `images` with `titles`, and the Axes of each."""
+    if n < 1 or columns < 1:
+        raise ValueError(f"Expected at least one image and one column; got n={n}, columns={columns}.")
+    images = images[:n]
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    lines = max((title.count("\n") + 1 for title in titles), default=0) if titles else 0
+    # 2.2 inches hold a title of TITLE_WIDTH characters.
+    size = (max(2.2 * columns, 3.0), rows * (1.9 + 0.2 * lines) + 0.4)
+    figure, axes = canvas.panels(ax, rows, columns, size)
+    for cell in axes[len(images) :]:
+        cell.remove()
+    scale = {"vmin": images.min(), "vmax": images.max()}
+    for i, cell in enumerate(axes[: len(images)]):
+        cell.imshow(images[i], cmap="gray", **scale)
+        cell.set(xticks=[], yticks=[])
+        cell.spines[:].set_visible(False)
+        if titles:
+            cell.set_title(titles[i], **canvas.text(fontsize=9))
+    return figure, axes[: len(images)]

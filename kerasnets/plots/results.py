@@ -1,0 +1,166 @@
+"""Pictures of results: which classes a network takes for which, and how a training went."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from . import canvas
+
+#: With more classes than this the cells are too small for numbers.
+MOST_NUMBERED_CLASSES = 30
+# Okabe and Ito's colours, which the colour-blind tell apart; the markers tell them apart in grey.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#e69f00", "#56b4e9")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+
+
+def confusion_matrix(
+    labels: Any,
+    predicted: Any,
+    *,
+    class_names: Sequence[str] | None = None,
+    normalize: bool = True,
+    lang: str = "en",
+    ax: Axes | None = None,
+) -> Figure:
+    """How often images of each class (row) were taken for each class (column).
+
+    Args:
+        labels: the true class ids (n,).
+        predicted: the predicted class ids (n,), or scores (n, classes).
+        class_names: names by class id, which also say how many classes there are.
+        normalize: each row divided by its sum, so that the diagonal is the recall of each class; else counts. A
+            class without images has no shares: its row is empty and its cells show a dash.
+        lang: language of the labels, ``"en"`` or ``"zh"``.
+        ax: an Axes to draw on.
+
+    Raises:
+        ValueError: the lengths differ, there are no images, or a class id has no name.
+    """
+    scores = canvas.as_array(predicted)
+    labels = canvas.as_classes(labels, "labels")
+    predicted = canvas.as_classes(scores, "predicted", len(labels))
+    if not len(labels):
+        raise ValueError("Expected at least one image; `labels` and `predicted` are empty.")
+    classes = int(max(labels.max(), predicted.max())) + 1
+    if scores.ndim == 2:
+        classes = max(classes, scores.shape[1])
+    names = canvas.names_of(class_names, classes)
+    words = canvas.words(lang)
+
+    matrix = np.zeros((len(names), len(names)), dtype="int64")
+    np.add.at(matrix, (labels, predicted), 1)
+    rows = matrix.sum(axis=1, keepdims=True)
+    shown = matrix / np.maximum(rows, 1) if normalize else matrix
+
+    side = min(2.2 + 0.55 * len(names), 20)
+    figure, (ax,) = canvas.panels(ax, 1, 1, (max(side, 4.2) + 0.8, max(side, 4.2)))
+    image = ax.imshow(shown, cmap="Blues", vmin=0, vmax=1 if normalize else max(shown.max(), 1))
+    ax.figure.colorbar(image, ax=ax, shrink=0.85)
+    title = words["normalized_confusion_matrix" if normalize else "confusion_matrix"]
+    ax.set_title(title, **canvas.text())
+    ax.set_xlabel(words["predicted_label"], **canvas.text())
+    ax.set_ylabel(words["true_label"], **canvas.text())
+    slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 2 else {}
+    ax.set_xticks(range(len(names)), names, **canvas.text(**slant))
+    ax.set_yticks(range(len(names)), names, **canvas.text())
+    if len(names) <= MOST_NUMBERED_CLASSES:
+        for (row, column), value in np.ndenumerate(shown):
+            number = ("–" if rows[row] == 0 else f"{value:.2f}") if normalize else str(value)
+            color = _ink(image.cmap(image.norm(value)))
+            ax.text(column, row, number, ha="center", va="center", color=color, **canvas.text(fontsize=9))
+    return figure
+
+
+def learning_curves(
+    histories: Any,
+    *,
+    xlabel: str | None = None,
+    ylabel: str | None = None,
+    lang: str = "en",
+    ax: Axes | None = None,
+) -> Figure:
+    """Loss, accuracy and other numbers by epoch, one panel each; validation is dashed.
+
+    Args:
+        histories: one or several trainings: what ``model.fit`` returned; its ``.history``, a dict of lists that has a
+            ``"loss"``; or a dict from names to any of these or to plain lists of one number an epoch.
+        xlabel: what the horizontal axis counts from 1; ``None``: epochs.
+        ylabel: what plain lists hold; ``None``: the loss.
+        lang: language of the labels, ``"en"`` or ``"zh"``.
+        ax: an Axes to draw on; where several numbers make several panels, these take its place.
+
+    Raises:
+        TypeError: `histories` is nothing of that kind.
+        ValueError: there is no curve, or one has no values.
+    """
+    words = canvas.words(lang)
+    curves = _curves(histories)
+    quantities = list(dict.fromkeys(quantity for _, quantity, _, _ in curves))
+    names = list(dict.fromkeys(name for name, *_ in curves))
+    titles = dict(zip(names, canvas.drawable(names), strict=True))
+    word_of = {"loss": words["loss"], "accuracy": words["accuracy"], None: ylabel or words["loss"]}
+
+    figure, axes = canvas.panels(ax, 1, len(quantities), (max(6.0, 4.6 * len(quantities)), 4.0))
+    for panel, quantity in zip(axes, quantities, strict=True):
+        for name, _, validation, values in (curve for curve in curves if curve[1] == quantity):
+            index = names.index(name)
+            part = words["validation" if validation else "training"]
+            panel.plot(
+                np.arange(1, len(values) + 1),
+                values,
+                label=f"{titles[name]}, {part}" if name and validation else titles[name] or part,
+                color=COLORS[index % len(COLORS)],
+                marker=MARKERS[index % len(MARKERS)],
+                markevery=max(1, len(values) // 15),
+                linestyle="--" if validation else "-",
+                markerfacecolor="white" if validation else None,
+            )
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        panel.tick_params(labelfontfamily=canvas.families())
+        panel.set_xlabel(*canvas.drawable([xlabel or words["epoch"]]), **canvas.text())
+        panel.set_ylabel(*canvas.drawable([word_of.get(quantity, quantity)]), **canvas.text())
+        panel.grid(alpha=0.4)
+        if len(panel.lines) > 1 or titles[names[0]]:
+            legend = panel.legend(prop={"family": canvas.families()})
+            for label in legend.get_texts():
+                label.set_parse_math(False)
+    return figure
+
+
+def _curves(histories: Any) -> list[tuple[str, str | None, bool, np.ndarray]]:
+    """Every curve as (name of the training, quantity, whether it is of the validation data, values)."""
+    trainings = getattr(histories, "history", histories)
+    if not isinstance(trainings, Mapping):
+        raise TypeError(
+            f"Expected what fit returned, or a dict from names to histories or lists; got {type(histories).__name__}."
+        )
+    if "loss" in trainings:
+        trainings = {"": trainings}
+    curves = []
+    for name, training in trainings.items():
+        training = getattr(training, "history", training)
+        by_key = training if isinstance(training, Mapping) else {None: training}
+        for key, values in by_key.items():
+            values = canvas.as_array(values)
+            what = " ".join(repr(part) for part in (name, key) if part)
+            if values.ndim != 1 or values.dtype.kind not in "iuf" or not values.size:
+                raise ValueError(
+                    f"Expected a list of one number an epoch for {what}; got {values.dtype} of shape {values.shape}."
+                )
+            validation = key is not None and key.startswith("val_")
+            curves.append((str(name), key.removeprefix("val_") if key else None, validation, values))
+    if not curves:
+        raise ValueError("Expected at least one history; got none.")
+    return curves
+
+
+def _ink(rgba: Sequence[float]) -> str:
+    """Black or white, whichever contrasts more with the colour `rgba` (at least 4.5 to 1, by WCAG's formula)."""
+    rgb = np.asarray(rgba[:3])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ (0.2126, 0.7152, 0.0722)
+    return "white" if luminance < 0.179 else "black"
