@@ -1,0 +1,13 @@
+"""torchvision-sourced images as NumPy arrays, and the sample that comes with the package.
+
+>>> import kerasnets
+>>> (x, y), (x_test, y_test) = kerasnets.load_data("fashion_mnist_sample")
+>>> x.shape, y.shape
+((6000, 28, 28), (6000,))
+"""
+
+from kerasnets.data.datasets import NAMES, class_names
+from kerasnets.data.errors import DamagedDataError, DataNotFoundError
+from kerasnets.data.load import load_arrays, load_data, locations
+
+__all__ = ["NAMES", "DamagedDataError", "DataNotFoundError", "class_names", "load_arrays", "load_data", "locations"]

@@ -1,0 +1,99 @@
+"""What there is: the data sets by name, their files as torchvision lays them out, and their classes."""
+
+from dataclasses import dataclass
+
+#: The four files of an IDX data set, images before labels; each may carry ``.gz``.
+IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+#: The bundled sample: real Fashion-MNIST images, inside the package.
+SAMPLE = "fashion_mnist_sample"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One data set that torchvision reads.
+
+    Attributes:
+        name: kerasnets' name, the argument of `load_data`.
+        torchvision: the name of its class in `torchvision.datasets`.
+        folder: where torchvision looks for the files, below its root.
+        files: the files in that folder.
+        classes: the class names, by label.
+    """
+
+    name: str
+    torchvision: str
+    folder: str
+    files: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def is_idx(self) -> bool:
+        """Whether the files are in MNIST's format."""
+        return self.files == IDX_FILES
+
+
+def _idx(name: str, torchvision: str, classes: tuple[str, ...]) -> Dataset:
+    return Dataset(name, torchvision, f"{torchvision}/raw", IDX_FILES, classes)
+
+
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+DATASETS = {
+    dataset.name: dataset
+    for dataset in (
+        _idx("mnist", "MNIST", tuple(f"{digit} - {word}" for digit, word in enumerate(_DIGITS))),
+        _idx(
+            "fashion_mnist",
+            "FashionMNIST",
+            ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        ),
+        _idx("kmnist", "KMNIST", ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")),
+        Dataset(
+            "cifar10",
+            "CIFAR10",
+            "cifar-10-batches-py",
+            (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"),
+            ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        ),
+    )
+}
+
+#: Every name that `load_data` takes.
+NAMES = (*DATASETS, SAMPLE)
+
+#: SHA-256 of the uncompressed files. torchvision's checksums are of its own ``.gz`` files; others compress the same
+#: contents in another way, as Debian does.
+SHA256 = {
+    "mnist": {"t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"},
+    "fashion_mnist": {
+        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    },
+}
+
+
+def check_name(name: str) -> None:
+    """Raise a `ValueError` that lists the right names unless `name` is one of them."""
+    if name not in NAMES:
+        raise ValueError(f"Unknown data set {name!r}; expected one of {', '.join(map(repr, NAMES))}.")
+
+
+def class_names(name: str = "fashion_mnist") -> list[str]:
+    """The class names of a data set, by label: torchvision's own.
+
+    Args:
+        name: one of the names that `load_data` takes.
+
+    Raises:
+        ValueError: `name` is no data set of kerasnets.
+    """
+    check_name(name)
+    return list(DATASETS["fashion_mnist" if name == SAMPLE else name].classes)

@@ -1,0 +1,9 @@
+"""What can be wrong with data files."""
+
+
+class DataNotFoundError(FileNotFoundError):
+    """A data set was found nowhere; the message says what was tried and what to do."""
+
+
+class DamagedDataError(ValueError):
+    """A data file was found, but is damaged or can't be read; the message names it."""

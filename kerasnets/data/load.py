@@ -1,0 +1,110 @@
+"""Data as a training wants them: `load_data`, and where it would find them."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from kerasnets.data import cache, sources
+from kerasnets.data.datasets import DATASETS, SAMPLE, Dataset, check_name
+from kerasnets.data.errors import DataNotFoundError
+
+SAMPLE_FILE = Path(__file__).with_name("fashion_mnist_sample.npz")
+
+Arrays = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@lru_cache(maxsize=1)
+def _normalized_values() -> np.ndarray:
+    """float32 (256,): what ToTensor and Normalize((0.5,), (0.5,)) make of each grey value, in their order of rounding."""
+    half = np.float32(0.5)
+    return (np.arange(256, dtype=np.float32) / np.float32(255) - half) / half
+
+
+def _ways_out(dataset: Dataset) -> list[str]:
+    ways = [
+        f"put the files into a folder in torchvision's layout (FOLDER/{dataset.folder}/{dataset.files[0]} and so on"
+        + (", plain or .gz" if dataset.is_idx else "")
+        + f") and set {sources.VARIABLE}=FOLDER, or pass root=FOLDER"
+    ]
+    if dataset.name in sources.SYSTEM_FOLDERS:
+        ways.append("on Debian or Ubuntu, install its package: apt-get install dataset-fashion-mnist")
+    ways.append("allow the download: load_data(…, download=True) on a machine with access to the internet")
+    return ways
+
+
+def _not_found(dataset: Dataset, tried: list[str]) -> DataNotFoundError:
+    lines = [f"The data set {dataset.name!r} was not found. Tried:"]
+    lines += [f"  - {line}" for line in tried]
+    lines += ["Ways out:"]
+    lines += [f"  {number}. {way}" for number, way in enumerate(_ways_out(dataset), 1)]
+    lines += [
+        f"{SAMPLE!r} (6,000 training and 1,000 test images of Fashion-MNIST) comes with kerasnets: no files needed."
+    ]
+    return DataNotFoundError("\n".join(lines))
+
+
+def load_arrays(name: str, root: str | os.PathLike | None = None, *, download: bool = True) -> tuple[np.ndarray, ...]:
+    """As `load_data`, but the images as they are stored: (x_train, y_train, x_test, y_test), images uint8."""
+    check_name(name)
+    if name == SAMPLE:
+        with np.load(SAMPLE_FILE) as sample:
+            return tuple(sample[array] for array in cache.ARRAYS)
+    dataset = DATASETS[name]
+    source, tried = sources.find(dataset, root)
+    if source is None and download:
+        folder, failure = cache.download(dataset)
+        if failure is None:
+            source = sources.look_in(dataset, folder, "the user's cache")
+        else:
+            tried.append(f"download: {failure}")
+    elif source is None:
+        tried.append("download: not allowed (download=False)")
+    if not isinstance(source, sources.Source):
+        raise _not_found(dataset, tried)
+    return cache.arrays(dataset, source)
+
+
+def load_data(name: str = "fashion_mnist", root: str | os.PathLike | None = None, *, download: bool = True) -> Arrays:
+    """Images and labels as NumPy arrays, as torchvision with ToTensor and Normalize((0.5,), (0.5,)) gives them.
+
+    Looked for in `root`, the folder in the environment variable ``KERASNETS_DATA``, the user's cache, and the folder of
+    Debian's package ``dataset-fashion-mnist``; then torchvision downloads them into the user's cache. torchvision reads
+    the files once, in a process of its own, and the arrays are kept in the user's cache: neither torchvision nor torch
+    is imported here.
+
+    Args:
+        name: ``"mnist"``, ``"fashion_mnist"``, ``"kmnist"``, ``"cifar10"``, or ``"fashion_mnist_sample"``, a
+            stratified sample of Fashion-MNIST (6,000 and 1,000 images) that comes with the package.
+        root: a folder in torchvision's layout (``root/FashionMNIST/raw/train-images-idx3-ubyte`` …), or with the four
+            IDX files themselves, plain or ``.gz``. If given, no other place is tried. The sample needs none.
+        download: whether torchvision may download what is found nowhere.
+
+    Returns:
+        ``((x, y), (x_test, y_test))``: images float32 (n, 28, 28), for ``"cifar10"`` (n, 32, 32, 3), in [-1, 1];
+        labels int64 (n,), as PyTorch's.
+
+    Raises:
+        ValueError: `name` is no data set of kerasnets.
+        DataNotFoundError: the files are nowhere, or not in `root`; the message says what was tried and the ways out.
+        DamagedDataError: a file is damaged or can't be read; the message names it.
+    """
+    x, y, x_test, y_test = load_arrays(name, root, download=download)
+    values = _normalized_values()
+    return (values[x], y), (values[x_test], y_test)
+
+
+def locations() -> list[tuple[str, str]]:
+    """Where `load_data` finds its data, or what to do about it, as (what, state); nothing is prepared or downloaded."""
+    lines = []
+    for name in ("mnist", "fashion_mnist"):
+        source, _ = sources.find(DATASETS[name])
+        if source is None:
+            state = "not found; " + "; or ".join(_ways_out(DATASETS[name]))
+        else:
+            state = f"{source.folder} ({source.place})"
+        lines.append((name, state))
+    lines.append((SAMPLE, f"{SAMPLE_FILE} (comes with kerasnets)"))
+    lines.append(("cache", str(cache.user_folder())))
+    return lines

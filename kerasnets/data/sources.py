@@ -1,0 +1,124 @@
+"""Where the files of a data set are: the places, in the order in which they are tried.
+
+1. the `root` argument, 2. the folder in ``KERASNETS_DATA`` (read here and nowhere else), 3. the user's cache, where
+downloads go, 4. the folder of Debian's package ``dataset-fashion-mnist``. Nothing is read or prepared here but the
+labels' checksum that tells MNIST's files from Fashion-MNIST's, which have the same names and sizes.
+"""
+
+import gzip
+import hashlib
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from kerasnets.data import cache
+from kerasnets.data.datasets import SHA256, Dataset
+from kerasnets.data.errors import DataNotFoundError
+
+#: The environment variable that names a folder in torchvision's layout.
+VARIABLE = "KERASNETS_DATA"
+
+#: Debian's package `dataset-fashion-mnist` puts its four gzipped IDX files here.
+SYSTEM_FOLDERS = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of a data set in one folder: a path for each of the data set's files, in their order."""
+
+    place: str
+    folder: Path
+    files: tuple[Path, ...]
+
+
+def _candidates(dataset: Dataset, folder: Path) -> list[Path]:
+    """The folders below `folder` that may hold the files: torchvision's layout, or the IDX files themselves."""
+    return [folder / dataset.folder, folder] if dataset.is_idx else [folder / dataset.folder]
+
+
+def _labels_of(file: Path) -> str | None:
+    """The data set whose test labels these are, where that is known."""
+    try:
+        contents = file.read_bytes()
+        if contents[:2] == b"\x1f\x8b":
+            contents = gzip.decompress(contents)
+    except (OSError, EOFError, zlib.error):
+        return None  # Damaged: whoever reads all the files says so.
+    digest = hashlib.sha256(contents).hexdigest()
+    return next((name for name, known in SHA256.items() if digest == known["t10k-labels-idx1-ubyte"]), None)
+
+
+def look_in(dataset: Dataset, folder: Path, place: str) -> Source | str:
+    """The data set's files in `folder`, or the reason why they are not there."""
+    reason = f"has neither {dataset.folder}/{dataset.files[0]}" + (
+        f" nor {dataset.files[0]} (nor either with .gz)" if dataset.is_idx else ""
+    )
+    if not dataset.is_idx:
+        reason = f"has no {dataset.folder}/{dataset.files[0]}"
+    try:
+        if not folder.is_dir():
+            return "is no folder" if folder.exists() else "does not exist"
+        for candidate in _candidates(dataset, folder):
+            endings = ("", ".gz") if dataset.is_idx else ("",)
+            found = {
+                name: path
+                for name in dataset.files
+                for ending in reversed(endings)
+                if (path := candidate / (name + ending)).is_file()
+            }
+            if len(found) < len(dataset.files):
+                if found:
+                    missing = ", ".join(name for name in dataset.files if name not in found)
+                    reason = f"lacks {missing} in {candidate}"
+                continue
+            other = _labels_of(found[dataset.files[-1]]) if dataset.is_idx else None
+            if other not in (None, dataset.name):
+                reason = f"holds the files of {other!r} in {candidate}"
+                continue
+            return Source(place, candidate.resolve(), tuple(found[name] for name in dataset.files))
+    except OSError as error:
+        return f"can't be read: {error.strerror} ({error.filename})"
+    return reason
+
+
+def find(dataset: Dataset, root: str | os.PathLike | None = None) -> tuple[Source | None, list[str]]:
+    """Look for a data set's files in every place, without downloading.
+
+    Args:
+        dataset: what to look for.
+        root: a folder; if given, no other place is tried.
+
+    Returns:
+        The files of the first place that has them (or None), and a line about every place that does not.
+
+    Raises:
+        DataNotFoundError: `root` is given and does not have the files.
+    """
+    if root is not None:
+        folder = Path(root).expanduser()
+        found = look_in(dataset, folder, "root")
+        if isinstance(found, str):
+            raise DataNotFoundError(
+                f"No {dataset.name!r} in root={str(root)!r}: {folder.absolute()} {found}. Pass a folder in torchvision's "
+                f"layout, with {dataset.folder}/{dataset.files[0]} and so on in it"
+                + (", or one with the four IDX files themselves" if dataset.is_idx else "")
+                + "; without root, load_data looks in its own places."
+            )
+        return found, []
+
+    tried = []
+    places = []
+    if chosen := os.environ.get(VARIABLE):
+        places.append((VARIABLE, Path(chosen).expanduser()))
+    else:
+        tried.append(f"{VARIABLE}: not set")
+    places += [("the user's cache", folder) for folder in cache.folders()]
+    if dataset.name in SYSTEM_FOLDERS:
+        places.append(("the system's folder", SYSTEM_FOLDERS[dataset.name]))
+    for place, folder in places:
+        found = look_in(dataset, folder, place)
+        if isinstance(found, Source):
+            return found, tried
+        tried.append(f"{place}: {folder} {found}")
+    return None, tried
