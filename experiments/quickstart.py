@@ -1,0 +1,46 @@
+"""Train NeuralNetwork and ConvNeuralNetwork on the bundled Fashion-MNIST sample: the first thing to run.
+
+Needs no network access and no data set, and takes less than a minute on two cores.
+
+Examples:
+  python experiments/quickstart.py
+  python experiments/quickstart.py --backend jax --out out/quickstart-jax
+  python experiments/quickstart.py --epochs 10 --seed 1
+"""
+
+from pathlib import Path
+
+from kerasnets import console, recipes
+
+
+def main(
+    backend: console.Backend = None,
+    device: console.Device = "auto",
+    out: console.Out = Path("out/quickstart"),
+    dataset: console.Dataset = "fashion_mnist_sample",
+    epochs: console.Epochs = None,
+    batch_size: console.BatchSize = None,
+    seed: console.Seed = 0,
+    log_every: console.LogEvery = None,
+) -> None:
+    """Train both networks, print a table, draw pictures."""
+    console.start(backend, device)
+    results = {}
+    for network in ("NeuralNetwork", "ConvNeuralNetwork"):
+        print(f"{network} on {dataset}")
+        recipe = recipes.find(network, dataset)
+        results[network] = console.train(recipe, out / network, epochs, batch_size, seed, log_every=log_every)
+
+    last = results["ConvNeuralNetwork"]
+    pictures = console.save_pictures(last, out)
+    pictures += console.save_learning_curves({name: result.train_loss for name, result in results.items()}, out)
+    console.print_table(
+        f"{dataset}, {last.recipe.epochs} epochs, backend {last.backend} on {last.device}",
+        ("network", "test accuracy", "seconds of training"),
+        [(name, f"{r.test_accuracy:.2f} %", f"{sum(r.epoch_seconds):.1f}") for name, r in results.items()],
+    )
+    console.print_written(out, pictures)
+
+
+if __name__ == "__main__":
+    console.run(main, __doc__)

@@ -1,0 +1,66 @@
+"""Tests by backend and device, lint, and the reproduction of the documents' results.
+
+nox                                 lint and tests on every backend (GPU sessions skip where there is no GPU)
+nox -s "tests(jax, cpu)"            one backend; arguments after -- go to pytest
+nox -s reproduce                    trains everything on full data and writes docs/results.md (about an hour)
+"""
+
+import shutil
+import subprocess
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "tests"]
+nox.options.error_on_missing_interpreters = False
+
+#: Backend → the project's extras; and what its packages are called with CUDA in them (torch's always have it on Linux).
+EXTRAS = {"torch": "dev", "jax": "dev,jax", "tensorflow": "dev,tensorflow"}
+CUDA = {"torch": [], "jax": ["jax[cuda13]"], "tensorflow": ["tensorflow[and-cuda]"]}
+
+backends = nox.parametrize("backend", [nox.param(name, id=name) for name in EXTRAS])
+devices = nox.parametrize("device", [nox.param(name, id=name) for name in ("cpu", "gpu")])
+
+
+def why_no_gpu() -> str | None:
+    """The reason why nothing can be run on a GPU here; None where it can."""
+    if shutil.which("nvidia-smi") is None:
+        return "no GPU: nvidia-smi is not there"
+    found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    if found.returncode or "GPU" not in found.stdout:
+        return f"no GPU: nvidia-smi -L says {(found.stdout + found.stderr).strip()!r}"
+    return None
+
+
+def install(session: nox.Session, backend: str) -> None:
+    session.install("-c", "constraints.txt", f".[{EXTRAS[backend]}]")
+
+
+@nox.session
+@backends
+@devices
+def tests(session: nox.Session, backend: str, device: str) -> None:
+    """The tests on one backend and device."""
+    if device == "gpu" and (reason := why_no_gpu()):
+        session.skip(reason)
+    install(session, backend)
+    if device == "gpu" and CUDA[backend]:
+        session.install("-c", "constraints.txt", *CUDA[backend])
+    session.run("python", "-m", "pytest", "--device", device, *session.posargs, env={"KERAS_BACKEND": backend})
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and the common mistakes."""
+    session.install("-c", "constraints.txt", "ruff")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+@backends
+def reproduce(session: nox.Session, backend: str) -> None:
+    """The documents' trainings on full data, several seeds each, into docs/results.json and docs/results.md."""
+    install(session, backend)
+    session.run("python", "experiments/reproduce.py", "--backend", backend, *session.posargs)
