@@ -14,7 +14,7 @@ import itertools
 from collections import OrderedDict
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 (the field writes it so)
 from torch import nn
 
 

@@ -1,0 +1,460 @@
+"""Weights between a Keras model and its PyTorch original, with PyTorch's names, shapes and orders.
+
+>>> kerasnets.load_state_dict(model, "weights.pt")        # or a .safetensors file, or a dict of tensors or arrays
+>>> kerasnets.save_state_dict(model, "weights.pt")        # original.load_state_dict(torch.load("weights.pt")) takes it
+
+It serves every Functional and Sequential model made of the layers in :data:`TABLE`. Three things differ between the two
+sides, and each is derived from the model:
+
+- Names: a layer's ``torch_name`` (kerasnets' own layers have one) or else its ``name``, then PyTorch's suffix; the
+  layers of a model inside the model have that one's name and a dot before theirs.
+- The order of axes: a kernel here is (…, in, out), there (out, in, …).
+- The order of flattened features: PyTorch flattens feature maps as (channels, height, width). What a flattening layer
+  does to the order is asked of the layer itself, and followed through the graph to the weights that see it. (The other
+  way round is not derived: weights *before* a reshape of a vector into feature maps keep Keras's order.)
+"""
+
+import math
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+#: How the features of a tensor are ordered in the original: a data format (feature maps, which are channels-first
+#: there), an array (for each element of one example, its position in the original), or None (the order is as here).
+Layout = str | np.ndarray | None
+
+
+# --- The mapping ------------------------------------------------------------------------------------------------------
+
+
+def _same(array: np.ndarray, layout: Layout) -> np.ndarray:
+    return array
+
+
+def _linear(kernel: np.ndarray, layout: Layout) -> np.ndarray:
+    """``(in, out)`` → ``(out, in)``, the inputs in the original's order."""
+    if isinstance(layout, np.ndarray) and layout.ndim == 1:
+        kernel = kernel[np.argsort(layout)]
+    return kernel.T
+
+
+def _convolution(kernel: np.ndarray, layout: Layout) -> np.ndarray:
+    """``(*size, in / groups, out)`` → ``(out, in / groups, *size)``."""
+    return np.moveaxis(kernel, (-1, -2), (0, 1))
+
+
+def _depthwise(kernel: np.ndarray, layout: Layout) -> np.ndarray:
+    """``(*size, in, multiplier)`` → ``(in · multiplier, 1, *size)``: PyTorch's convolution with one group a channel."""
+    *size, channels, multiplier = kernel.shape
+    return np.moveaxis(kernel, (-2, -1), (0, 1)).reshape(channels * multiplier, 1, *size)
+
+
+def _features(vector: np.ndarray, layout: Layout) -> np.ndarray:
+    """One value a feature (or a channel, which has no order to change), in the original's order."""
+    if isinstance(layout, np.ndarray) and vector.shape == layout.shape == (vector.size,):
+        return vector[np.argsort(layout)]
+    if layout == "channels_last" and vector.ndim > 2:
+        return np.moveaxis(vector, -1, 0)
+    return vector
+
+
+#: Layers → for each of their variables: its attribute here, its name in PyTorch, and how it looks there.
+TABLE = (
+    ((keras.layers.Dense,), (("kernel", "weight", _linear), ("bias", "bias", _same))),
+    (
+        (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D),
+        (("kernel", "weight", _convolution), ("bias", "bias", _same)),
+    ),
+    (
+        (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
+        (("kernel", "weight", _depthwise), ("bias", "bias", _same)),
+    ),
+    (
+        (keras.layers.BatchNormalization,),
+        (
+            ("gamma", "weight", _features),
+            ("beta", "bias", _features),
+            ("moving_mean", "running_mean", _features),
+            ("moving_variance", "running_var", _features),
+        ),
+    ),
+    ((keras.layers.LayerNormalization,), (("gamma", "weight", _features), ("beta", "bias", _features))),
+    ((keras.layers.Embedding,), (("embeddings", "weight", _same),)),
+)
+#: Layers with weights that keep the order of their features.
+_NORMALISATIONS = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
+_COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a ``state_dict``: its name there, the variable here (None for batch norm's counter), and its order.
+
+    `reorder` only moves elements, which is why :meth:`from_torch` needs no second function.
+    """
+
+    name: str
+    variable: keras.Variable | None
+    reorder: Callable[[np.ndarray], np.ndarray] = lambda array: array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape in PyTorch."""
+        if self.variable is None:
+            return ()
+        return self.reorder(np.broadcast_to(np.int8(0), self.variable.shape)).shape
+
+    def to_torch(self, array: np.ndarray) -> np.ndarray:
+        """An array shaped as the variable → PyTorch's shape and order."""
+        return np.array(self.reorder(array), order="C")
+
+    def from_torch(self, array: np.ndarray) -> np.ndarray:
+        """An array in PyTorch's shape and order → shaped as the variable."""
+        shape = tuple(self.variable.shape)
+        positions = self.reorder(np.arange(math.prod(shape)).reshape(shape))
+        result = np.empty(math.prod(shape), array.dtype)
+        result[positions.ravel()] = array.ravel()
+        return result.reshape(shape)
+
+
+def entries(model: keras.Model) -> list[Entry]:
+    """What the ``state_dict`` of the model's original has, in the order of the model's layers.
+
+    Raises:
+        TypeError: `model` is neither Functional nor Sequential, or one of its layers has weights and no row in TABLE.
+        ValueError: the model is not built, two layers have one name, or one layer is used with two orders of features.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"Expected a keras.Model, not {type(model).__name__}.")
+    layouts: dict[int, Layout] = {}
+    _follow(model, None, layouts)
+    found: dict[str, Entry] = {}
+    for prefix, layer in _layers(model):
+        for entry in _layer_entries(prefix, layer, layouts.get(id(layer))):
+            if entry.name in found:
+                raise ValueError(f"Two layers of the model {model.name!r} have the weights {entry.name!r}.")
+            found[entry.name] = entry
+    return list(found.values())
+
+
+def _layers(model: keras.Model, prefix: str = "", seen: set | None = None) -> Iterator[tuple[str, keras.Layer]]:
+    """Each layer once, with its name in PyTorch; a model inside the model gives its layers."""
+    seen = set() if seen is None else seen
+    for layer in model.layers:
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        name = prefix + (getattr(layer, "torch_name", None) or layer.name)
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer, f"{name}.", seen)
+        else:
+            yield name, layer
+
+
+def _layer_entries(name: str, layer: keras.Layer, layout: Layout) -> list[Entry]:
+    if not layer.weights:
+        return []
+    rows = next((rows for classes, rows in TABLE if isinstance(layer, classes)), ())
+    found = []
+    for attribute, suffix, function in rows:
+        variable = getattr(layer, attribute, None)
+        if variable is not None:
+            found.append(Entry(f"{name}.{suffix}", variable, lambda array, f=function: f(array, layout)))
+    unknown = {id(weight): weight for weight in layer.weights}
+    for entry in found:
+        unknown.pop(id(entry.variable), None)
+    if unknown:
+        known = [cls.__name__ for classes, _ in TABLE for cls in classes]
+        raise TypeError(
+            f"The layer {layer.name!r} ({type(layer).__name__}) has weights with no known counterpart in PyTorch: "
+            f"{', '.join(weight.path for weight in unknown.values())}. Known are the weights of: {', '.join(known)}."
+        )
+    if isinstance(layer, keras.layers.BatchNormalization):
+        found.append(Entry(f"{name}.{_COUNTER}", None))
+    return found
+
+
+# --- The order of features through the graph --------------------------------------------------------------------------
+
+
+def _follow(model: keras.Model, inputs: list[Layout] | None, layouts: dict[int, Layout]) -> list[Layout]:
+    """Note the layout that each layer of `model` gets; return those of the model's outputs.
+
+    Keras has no public way to walk a graph: this reads the nodes as ``keras.utils.model_to_dot`` does.
+    """
+    graph = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
+    if not model.built or graph is None:
+        raise ValueError(f"The model {model.name!r} has no weights yet: build it first, or give it an Input.")
+    if not hasattr(graph, "_nodes_by_depth"):
+        raise TypeError(f"The model {model.name!r} ({type(model).__name__}) is neither Functional nor Sequential.")
+    if inputs is None:
+        inputs = [_default(tensor.shape) for tensor in graph.inputs]
+    known = {id(tensor): layout for tensor, layout in zip(graph.inputs, inputs, strict=True)}
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            if not node.operation or node.is_input or any(id(tensor) not in known for tensor in node.input_tensors):
+                continue
+            given = [known[id(tensor)] for tensor in node.input_tensors]
+            if isinstance(node.operation, keras.Model):
+                results = _follow(node.operation, given, layouts)
+            else:
+                _note(node.operation, given[0], layouts)
+                results = [_through(node, output, given) for output in node.outputs]
+            known.update((id(tensor), layout) for tensor, layout in zip(node.outputs, results, strict=True))
+    return [known[id(tensor)] for tensor in graph.outputs]
+
+
+def _note(operation, layout: Layout, layouts: dict[int, Layout]) -> None:
+    other = layouts.setdefault(id(operation), layout)
+    vectors = [known for known in (other, layout) if isinstance(known, np.ndarray) and known.ndim == 1]
+    if vectors and not np.array_equal(other, layout) and getattr(operation, "weights", None):
+        raise ValueError(
+            f"The layer {operation.name!r} is used for inputs whose features PyTorch orders in two ways, so that no "
+            "one set of weights fits both."
+        )
+
+
+def _through(node, output, given: list[Layout]) -> Layout:
+    """The layout of `output`, one of the tensors that come out of `node`."""
+    operation, tensors = node.operation, node.input_tensors
+    data_format = getattr(operation, "data_format", None)
+    if data_format and len(output.shape) > 2:
+        return data_format  # convolution, pooling, padding, …: feature maps in this format
+    if getattr(operation, "weights", None) and not isinstance(operation, _NORMALISATIONS):
+        return _default(output.shape)  # new features
+    if any(size is None for tensor in (output, *tensors) for size in tensor.shape[1:]):
+        return _default(output.shape)
+    if len(tensors) == 1 and math.prod(tensors[0].shape[1:]) == math.prod(output.shape[1:]):
+        if tensors[0].shape == output.shape and not isinstance(operation, keras.layers.Permute):
+            return given[0]  # element by element
+        return _asked(operation, given[0], tensors[0].shape)
+    if type(operation).__name__ == "Concatenate" and len(output.shape) == 2:
+        parts, start = [], 0
+        for tensor, layout in zip(tensors, given, strict=True):
+            parts.append(_positions(layout, tensor.shape[1:]) + start)
+            start += tensor.shape[1]
+        return np.concatenate(parts)
+    same = [layout for tensor, layout in zip(tensors, given, strict=True) if tensor.shape == output.shape]
+    return same[0] if same else _default(output.shape)
+
+
+def _asked(operation, layout: Layout, shape: tuple[int | None, ...]) -> Layout:
+    """What a flattening, a reshape or a permutation makes of `layout`: let it move the positions themselves."""
+    positions = _positions(layout, shape[1:]).astype("int32")
+    moved = operation(keras.ops.convert_to_tensor(np.stack([positions] * (shape[0] or 1))))
+    moved = np.asarray(keras.ops.convert_to_numpy(moved))[0]
+    expected = np.arange(moved.size)
+    if not np.array_equal(np.sort(moved, axis=None), expected):
+        return _default((None, *moved.shape))  # it computes something; it doesn't just move
+    if moved.ndim == 1 and np.array_equal(moved, expected):
+        return None
+    return moved.astype("int64")
+
+
+def _positions(layout: Layout, shape: tuple[int, ...]) -> np.ndarray:
+    """For each element of an example of this shape, its position in the original's flattened order."""
+    if isinstance(layout, np.ndarray):
+        return layout
+    numbers = np.arange(math.prod(shape))
+    if layout == "channels_last":
+        return np.moveaxis(numbers.reshape(shape[-1], *shape[:-1]), 0, -1)
+    return numbers.reshape(shape)
+
+
+def _default(shape: tuple[int | None, ...]) -> Layout:
+    """Four axes and more are feature maps in Keras's data format; fewer have the same order on both sides."""
+    return keras.config.image_data_format() if len(shape) > 3 else None
+
+
+# --- Weights ----------------------------------------------------------------------------------------------------------
+
+
+class LoadResult(NamedTuple):
+    """What :func:`load_state_dict` did not find a partner for, as ``torch.nn.Module.load_state_dict`` returns it."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def state_dict(model: keras.Model) -> dict[str, np.ndarray]:
+    """Give the weights of `model` with PyTorch's names, shapes and orders.
+
+    Args:
+        model: a built Functional or Sequential model.
+
+    Returns:
+        Name → array of the variable's dtype, such as ``"conv1.weight"`` → float32 ``(out, in, height, width)``. Batch
+        norm's ``num_batches_tracked``, which Keras doesn't count, is 0; PyTorch reads it only where momentum is None.
+
+    Raises:
+        TypeError: a layer with weights has no counterpart in PyTorch, or the model is a subclass with its own ``call``.
+        ValueError: the model is not built, or its names are ambiguous.
+    """
+    return {
+        entry.name: np.zeros((), "int64") if entry.variable is None else entry.to_torch(_numpy(entry.variable))
+        for entry in entries(model)
+    }
+
+
+def load_state_dict(model: keras.Model, source: Mapping[str, object] | str | Path, strict: bool = True) -> LoadResult:
+    """Set the weights of `model` from a ``state_dict`` of its PyTorch original.
+
+    Args:
+        model: a built Functional or Sequential model, on any backend. Its dtypes are kept.
+        source: a dict of tensors or arrays, a ``.pt``/``.pth`` file (read with ``weights_only=True``) or a
+            ``.safetensors`` file (read without PyTorch). A checkpoint that has the weights under ``"state_dict"``,
+            ``"model_state_dict"`` or ``"model"`` is understood, and the prefixes ``module.`` and ``_orig_mod.``, which
+            ``DataParallel`` and ``torch.compile`` add, are taken off.
+        strict: whether the names must be exactly the model's; if not, what fits by name is loaded.
+
+    Returns:
+        The names in the model and not in the source, and the other way round.
+
+    Raises:
+        ValueError: names or shapes don't fit (all of them are listed, and the model is unchanged; shapes must fit even
+            where `strict` is False, as in PyTorch), or the file can't be read.
+        FileNotFoundError: there is no such file.
+        TypeError: `source` is something else, or the model has a layer that :func:`state_dict` can't map.
+    """
+    known = {entry.name: entry for entry in entries(model)}
+    given = _strip_prefixes(_weights(_read(source)), known)
+    missing = [name for name, entry in known.items() if name not in given and entry.variable is not None]
+    unexpected = [name for name in given if name not in known]
+    arrays, unfit = {}, []
+    for name, entry in known.items():
+        if name not in given or entry.variable is None:
+            continue
+        array = _array(given[name])
+        if array is None:
+            unfit.append(f"{name} is of type {type(given[name]).__name__}, expected numbers of shape {entry.shape}")
+        elif array.shape != entry.shape:
+            unfit.append(f"{name} has shape {array.shape}, expected {entry.shape}")
+        else:
+            arrays[name] = array
+    problems = {"mis-shaped": unfit, **({"missing": missing, "unexpected": unexpected} if strict else {})}
+    if any(problems.values()):
+        lines = [f"  {what}: {'; '.join(map(str, names))}" for what, names in problems.items() if names]
+        raise ValueError(f"The weights don't fit the model {model.name!r}; nothing was loaded.\n" + "\n".join(lines))
+    for name, array in arrays.items():
+        known[name].variable.assign(known[name].from_torch(array))
+    return LoadResult(missing, unexpected)
+
+
+def save_state_dict(model: keras.Model, path: str | Path) -> None:
+    """Write the weights of `model` to a file that its PyTorch original takes with ``strict=True``.
+
+    Args:
+        model: a built Functional or Sequential model.
+        path: a ``.pt`` or ``.pth`` file, for ``original.load_state_dict(torch.load(path))``; or a ``.safetensors``
+            file, written without PyTorch, for ``original.load_state_dict(safetensors.torch.load_file(path))``.
+
+    Raises:
+        ValueError: the path ends differently, or the model is not built.
+        TypeError: as in :func:`state_dict`.
+    """
+    path = _known_suffix(path)
+    arrays = state_dict(model)
+    if path.suffix == ".safetensors":
+        from safetensors.numpy import save_file
+
+        save_file(arrays, path)
+        return
+    import torch
+
+    torch.save({name: _tensor(array) for name, array in arrays.items()}, path)
+
+
+def _numpy(value) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(value))
+
+
+def _array(value) -> np.ndarray | None:
+    """A tensor or an array as a NumPy array of numbers that every backend casts; None if it is neither."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.float() if value.dtype.is_floating_point and value.dtype.itemsize < 4 else value
+    value = np.asarray(value)
+    if value.dtype.name in ("bfloat16", "float16"):
+        return value.astype("float32")
+    return value if value.dtype.kind in "fiub" else None
+
+
+def _tensor(array: np.ndarray):
+    import torch
+
+    if array.dtype.name == "bfloat16":  # a type that torch.from_numpy doesn't know
+        return torch.from_numpy(array.astype("float32")).to(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def _known_suffix(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix not in (".pt", ".pth", ".safetensors"):
+        raise ValueError(f"The file {str(path)!r} ends in {path.suffix!r}; expected .pt, .pth or .safetensors.")
+    return path
+
+
+def _read(source) -> Mapping[str, object]:
+    if isinstance(source, Mapping):
+        return source
+    if not isinstance(source, str | Path):
+        hint = ": pass its state_dict()" if hasattr(source, "state_dict") else ""
+        raise TypeError(f"Expected a dict or the path of a file, not {type(source).__name__}{hint}.")
+    path = _known_suffix(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"The file {str(path)!r} is no whole .safetensors file: {error}") from error
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"The file {str(path)!r} is no pickle of tensors alone (a whole model, or other objects), and reading more "
+            "than tensors would run code from the file. If you trust it, read it in PyTorch and save its state_dict: "
+            "torch.save(torch.load(path, weights_only=False).state_dict(), new_path)."
+        ) from error
+    except (RuntimeError, EOFError) as error:
+        raise ValueError(f"The file {str(path)!r} is no whole PyTorch file: {error}") from error
+    if not isinstance(content, Mapping):
+        raise ValueError(f"The file {str(path)!r} holds {type(content).__name__}, expected a dict of tensors.")
+    return content
+
+
+def _weights(content: Mapping[str, object]) -> Mapping[str, object]:
+    """The weights in a checkpoint, which has them under a name of its own beside other things."""
+    parts = [name for name, value in content.items() if isinstance(value, Mapping)]
+    if not parts:
+        return content
+    for name in ("state_dict", "model_state_dict", "model"):
+        if name in parts:
+            return content[name]
+    raise ValueError(
+        f"This is a checkpoint with the parts {', '.join(map(repr, parts))}: pass the one with the weights."
+    )
+
+
+def _strip_prefixes(given: Mapping[str, object], known: Mapping[str, Entry]) -> dict[str, object]:
+    stripped = {}
+    for name, value in given.items():
+        short = name
+        while short not in known and short.startswith(("module.", "_orig_mod.")):
+            short = short.partition(".")[2]
+        if short not in known:  # a part of the model was compiled or wrapped
+            inner = ".".join(part for part in short.split(".") if part not in ("module", "_orig_mod"))
+            short = inner if inner in known else short
+        # A name that is there with and without a prefix stays as it is, and is reported.
+        stripped[name if short in stripped or (short != name and short in given) else short] = value
+    return stripped
