@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 #: Backend name → the extra of this project that installs it (``None``: always installed).
 BACKENDS = {"torch": None, "jax": "jax", "tensorflow": "tensorflow"}
@@ -31,13 +32,13 @@ def _check(name: str) -> None:
     if name not in BACKENDS:
         raise ValueError(f"Unknown backend {name!r}; expected one of {', '.join(map(repr, BACKENDS))}.")
     if not is_installed(name):
-        extra = BACKENDS[name]
-        package = f"kerasnets[{extra}]" if extra else "kerasnets"
-        raise ModuleNotFoundError(
-            f"The backend {name!r} is not installed. Install it with: pip install '{package}' "
-            f"(from a checkout: pip install '.{f'[{extra}]' if extra else ''}').",
-            name=name,
-        )
+        raise ModuleNotFoundError(f"The backend {name!r} is not installed. {install_command(name)}", name=name)
+
+
+def install_command(name: str) -> str:
+    """A sentence with the pip command that installs the backend `name`."""
+    extra = f"[{BACKENDS[name]}]" if BACKENDS[name] else ""
+    return f"Install it with: pip install 'kerasnets{extra}' (in a checkout: pip install '.{extra}')."
 
 
 def backend() -> str:
@@ -82,19 +83,16 @@ def use_default_backend() -> None:
 
 
 def devices() -> list[str]:
-    """The devices that the active backend sees, in Keras's names (``"cpu:0"``, ``"gpu:0"`` …). Imports Keras."""
-    import keras
-
-    found = [name.replace("cuda", "gpu") for name in keras.distribution.list_devices()]
+    """The devices that the active backend sees, as ``"cpu:0"``, ``"gpu:0"`` …; imports the backend."""
     if backend() == "torch":
-        # Keras's torch backend lists one kind of device only, and none for Apple's GPUs.
+        # Keras has no list of devices for torch.
         import torch
 
-        found = [f"gpu:{i}" for i in range(torch.cuda.device_count())]
-        if torch.backends.mps.is_available():
-            found.append("mps:0")
-        found.insert(0, "cpu:0")
-    return found
+        found = ["cpu:0", *(f"gpu:{i}" for i in range(torch.cuda.device_count()))]
+        return [*found, "mps:0"] if torch.backends.mps.is_available() else found
+    import keras
+
+    return [name.replace("cuda", "gpu") for name in keras.distribution.list_devices()]
 
 
 def device() -> str:
@@ -109,6 +107,31 @@ def device() -> str:
     return "gpu" if "GPU" in tensor.device else "cpu"
 
 
+def cuda() -> str:
+    """What the active backend says of CUDA: the version it was built with, and whether it can use it here."""
+    usable = "usable" if any(name.startswith("gpu") for name in devices()) else "not usable here"
+    if backend() == "torch":
+        import torch
+
+        return f"built with CUDA {torch.version.cuda}, {usable}" if torch.version.cuda else "built without CUDA"
+    if backend() == "tensorflow":
+        import tensorflow
+
+        built_with = tensorflow.sysconfig.get_build_info().get("cuda_version")
+        return f"built with CUDA {built_with}, {usable}" if built_with else "built without CUDA"
+    return usable
+
+
+def gpu_advice() -> str:
+    """A sentence on what the active backend needs to compute on an NVIDIA GPU."""
+    needs = {
+        "torch": "torch with CUDA (PyTorch's install page has the command for your driver)",
+        "jax": "JAX with CUDA: pip install 'jax[cuda13]'",
+        "tensorflow": "TensorFlow with CUDA, Linux only: pip install 'tensorflow[and-cuda]'",
+    }
+    return f"an NVIDIA GPU, its driver (nvidia-smi lists it), and {needs[backend()]}."
+
+
 def versions() -> dict[str, str]:
     """Versions of Python, Keras and what computes here, of the installed packages; imports none of them."""
     found = {"python": platform.python_version()}
@@ -116,6 +139,17 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def machine() -> str:
+    """The machine in a few words: processor and number of cores, for tables of results."""
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return f"{model}, {os.cpu_count()} cores"
 
 
 def set_device(device: str) -> None:

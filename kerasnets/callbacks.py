@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from kerasnets import backend
+from kerasnets.files import write_json
 
 
 class EpochSeeds(keras.callbacks.Callback):
@@ -132,10 +133,3 @@ class Backup(keras.callbacks.Callback):
     def remove(self) -> None:
         """Delete the folder, when the run is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write `content` so that the file `path` is either the old one or the new one, whole."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n")
-    unfinished.replace(path)

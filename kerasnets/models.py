@@ -87,10 +87,12 @@ class _Checked:
 
     def _check_labels(self, y) -> None:
         loss = getattr(self, "loss", None)
+        if loss == "sparse_categorical_crossentropy" or isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+            # Stock Keras's own has no check, and JAX would clip the labels silently.
+            ignored = getattr(loss, "ignore_class", None)
+            loss = losses.NLLLoss(ignore_index=-100 if ignored is None else ignored)
         if hasattr(loss, "check_targets"):
             loss.check_targets(y, self.output_shape[-1])
-        elif isinstance(loss, keras.losses.SparseCategoricalCrossentropy) or loss == "sparse_categorical_crossentropy":
-            losses.check_class_indices(y, self.output_shape[-1], ignore_index=getattr(loss, "ignore_class", None))
 
     def _check_last_batch(self, n: int, batch_size: int) -> None:
         """A batch of one image has no variance: say so now, not at the end of the first epoch."""

@@ -13,7 +13,8 @@ import numpy as np
 
 from kerasnets import backend, data, losses, networks, optimizers
 from kerasnets.batches import Batches
-from kerasnets.callbacks import Backup, EpochLog, EpochSeeds, StepLog, write_json
+from kerasnets.callbacks import Backup, EpochLog, EpochSeeds, StepLog
+from kerasnets.files import write_json
 from kerasnets.recipes import Recipe
 
 #: The parts of a recipe that a resumed run must share; it may well have more epochs.

@@ -1,0 +1,51 @@
+"""``python -m kerasnets info``: what is installed here, what can be used, and what to do about the rest."""
+
+import sys
+
+import typer
+
+from kerasnets import backend, data
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def main() -> None:
+    """The classic PyTorch beginners' networks as Keras 3 models."""
+
+
+@app.command()
+def info() -> None:
+    """Print versions, backends, devices, CUDA and data folders, and what to do about what is missing."""
+    missing = []
+    print("Versions")
+    for name, version in backend.versions().items():
+        print(f"  {name:15} {version}")
+
+    print("Backends")
+    for name in backend.BACKENDS:
+        if backend.is_installed(name):
+            print(f"  {name:15} installed{', active' if name == backend.backend() else ''}")
+        else:
+            print(f"  {name:15} not installed")
+            missing.append(f"To use the backend {name}: {backend.install_command(name)}")
+
+    devices = backend.devices()
+    print("Devices")
+    print(f"  {backend.backend():15} {', '.join(devices)}")
+    print(f"  {'CUDA':15} {backend.cuda()}")
+    if all(device.startswith("cpu") for device in devices):
+        missing.append(f"To compute on a GPU: {backend.gpu_advice()}")
+
+    print("Data")
+    for name, state in data.locations():
+        print(f"  {name:20} {state}")
+
+    if missing:
+        print("What is missing, and what to do")
+        for line in missing:
+            print(f"  - {line}")
+
+
+if __name__ == "__main__":
+    sys.exit(app())
