@@ -10,13 +10,18 @@ instance one of ``plt.subplots()``, which ``plt.show()`` then brings to the scre
 puts them where that Axes was, and removes it. ``lang="zh"`` labels the picture in Chinese.
 """
 
+from .activations import activation
 from .images import predictions, show_images, view_classify
+from .networks import architecture, weights
 from .results import confusion_matrix, learning_curves
 
 __all__ = [
+    "activation",
+    "architecture",
     "confusion_matrix",
     "learning_curves",
     "predictions",
     "show_images",
     "view_classify",
+    "weights",
 ]

@@ -14,11 +14,9 @@ from matplotlib.figure import Figure
 WORDS = {
     "en": {
         "accuracy": "Accuracy",
-        "class": "class {}",
         "class_probability": "Class probability",
         "confusion_matrix": "Confusion matrix",
         "derivative": "derivative",
-        "diagonal": "∂yᵢ/∂xᵢ",
         "epoch": "Epoch",
         "filters": "First {n} of {total} filters of {name}",
         "function": "{} activation function",
@@ -33,15 +31,12 @@ WORDS = {
         "training": "training",
         "true_label": "True label",
         "validation": "validation",
-        "value": "Value",
     },
     "zh": {
         "accuracy": "准确率",
-        "class": "类别 {}",
         "class_probability": "类别概率",
         "confusion_matrix": "混淆矩阵",
         "derivative": "导数",
-        "diagonal": "∂yᵢ/∂xᵢ",
         "epoch": "训练周期",
         "filters": "{name} 层的前 {n} 个滤波器（共 {total} 个）",
         "function": "{} 激活函数",
@@ -56,7 +51,6 @@ WORDS = {
         "training": "训练",
         "true_label": "真实标签",
         "validation": "验证",
-        "value": "数值",
     },
 }
 

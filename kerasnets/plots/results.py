@@ -12,8 +12,8 @@ from . import canvas
 
 #: With more classes than this the cells are too small for numbers.
 MOST_NUMBERED_CLASSES = 30
-# Okabe and Ito's colours, which the colour-blind tell apart; the markers tell them apart in grey.
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#e69f00", "#56b4e9")
+# Okabe and Ito's colours (grey for black), which the colour-blind tell apart; the markers tell them apart in grey.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#777777", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 
 

@@ -1,0 +1,102 @@
+"""Pictures of activation functions and their derivatives, both computed by the active backend."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from . import canvas
+
+#: The slope of leaky ReLU below 0 that PyTorch takes by default (``torch.nn.LeakyReLU``); Keras's default is another.
+NEGATIVE_SLOPE = 0.01
+
+NAMES = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "ReLU", "leaky_relu": "Leaky ReLU", "softmax": "Softmax"}
+
+
+def activation(
+    function: str | Callable[[Any], Any], *, points: int = 100, lang: str = "en", ax: Axes | None = None
+) -> Figure:
+    """An activation function and its derivative for x from -10 to 10.
+
+    Softmax is taken over all the points as one vector, and its derivative is that of each value yᵢ by its own xᵢ, the
+    diagonal of the Jacobian.
+
+    Args:
+        function: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01) or ``"softmax"``, with their
+            derivatives in closed form; or a function from a tensor of the backend of shape (points,) to one of that
+            shape, such as ``keras.activations.gelu``, with its derivative from central differences.
+        points: how many values of x.
+        lang: language of the labels, ``"en"`` or ``"zh"``.
+        ax: an Axes to draw on.
+
+    Raises:
+        ValueError: the name is unknown, there are fewer than two points, or the function changes the shape.
+    """
+    if isinstance(function, str) and function not in NAMES:
+        raise ValueError(f"Unknown activation {function!r}; expected one of {', '.join(map(repr, NAMES))}.")
+    if points < 2:
+        raise ValueError(f"Expected at least two points; got points={points}.")
+    words = canvas.words(lang)
+    x = np.linspace(-10, 10, points, dtype="float32")
+    if callable(function):
+        name = getattr(function, "__name__", type(function).__name__)
+        y, slope = _values(function, x), _central_differences(function, x)
+    else:
+        name = NAMES[function]
+        y, slope = (canvas.as_array(values) for values in _closed_form(function, x))
+
+    (name,) = canvas.drawable([name])
+    figure, (ax,) = canvas.panels(ax, 1, 1, (6.0, 4.0))
+    every = max(1, points // 12)
+    ax.plot(x, y, label=f"{name}(x)", color="#0072b2", linewidth=2, marker="o", markevery=every, markersize=5)
+    derivative = words["derivative"] + (" ∂yᵢ/∂xᵢ" if function == "softmax" else "")
+    ax.plot(x, slope, label=derivative, color="#d55e00", linestyle="--", linewidth=2)
+    ax.set_title(words["function"].format(name), **canvas.text())
+    ax.set_xlabel("x", **canvas.text())
+    ax.set_ylabel(f"{name}(x)", **canvas.text())
+    ax.tick_params(labelfontfamily=canvas.families())
+    ax.grid(alpha=0.4)
+    ax.legend(prop={"family": canvas.families()})
+    return figure
+
+
+def _closed_form(name: str, x: np.ndarray) -> tuple[Any, Any]:
+    """Values and derivative at `x` of the activation `name`, as tensors of the active backend."""
+    from keras import ops
+
+    x = ops.convert_to_tensor(x)
+    if name == "sigmoid":
+        y = ops.sigmoid(x)
+        return y, y * (1 - y)
+    if name == "tanh":
+        y = ops.tanh(x)
+        return y, 1 - y * y
+    if name == "relu":
+        return ops.relu(x), ops.where(x > 0, 1.0, 0.0)
+    if name == "leaky_relu":
+        return ops.leaky_relu(x, negative_slope=NEGATIVE_SLOPE), ops.where(x > 0, 1.0, NEGATIVE_SLOPE)
+    y = ops.softmax(x)
+    return y, y * (1 - y)
+
+
+def _values(function: Callable[[Any], Any], x: np.ndarray) -> np.ndarray:
+    from keras import ops
+
+    y = canvas.as_array(function(ops.convert_to_tensor(x)))
+    if y.shape != x.shape:
+        raise ValueError(f"Expected the function to keep the shape {x.shape}; it gave {y.shape}.")
+    return y
+
+
+def _central_differences(function: Callable[[Any], Any], x: np.ndarray, step: float = 0.01) -> np.ndarray:
+    """dyᵢ/dxᵢ from one pair of calls for each xᵢ, so that a function of the whole vector gets its diagonal."""
+    slopes = []
+    for i in range(len(x)):
+        above, below = x.copy(), x.copy()
+        above[i] += step
+        below[i] -= step
+        # Divided by the step that float32 really made.
+        slopes.append((_values(function, above)[i] - _values(function, below)[i]) / (above[i] - below[i]))
+    return np.array(slopes)
