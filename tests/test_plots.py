@@ -184,6 +184,11 @@ def test_titles_of_neighbours_do_not_touch(images, lang):
     figure.draw_without_rendering()
     boxes = [ax.title.get_window_extent() for ax in figure.axes[:5]]
     assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+    half = Figure(layout="constrained")
+    plots.predictions(images, longest, longest + 9, ax=half.subplots(1, 2)[1], lang=lang)
+    half.draw_without_rendering()
+    boxes = [ax.title.get_window_extent() for ax in half.subfigs[0].axes[:5]]
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
 
 
 def test_view_classify(images):

@@ -11,6 +11,8 @@ from . import canvas
 
 #: Beyond this many characters a title over an image of the grid is broken into two lines.
 TITLE_WIDTH = 24
+#: Inches that a title of so many characters needs at the font size 9; over narrower images the letters are smaller.
+IMAGE_WIDTH = 2.2
 WRONG = "#b2182b"
 
 
@@ -158,16 +160,17 @@ def _grid(images: np.ndarray, titles: list[str] | None, n: int, columns: int, ax
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     lines = max((title.count("\n") + 1 for title in titles), default=0) if titles else 0
-    # 2.2 inches hold a title of TITLE_WIDTH characters.
-    size = (max(2.2 * columns, 3.0), rows * (1.9 + 0.2 * lines) + 0.4)
+    size = (max(IMAGE_WIDTH * columns, 3.0), rows * (1.9 + 0.2 * lines) + 0.4)
     figure, axes = canvas.panels(ax, rows, columns, size)
     for cell in axes[len(images) :]:
         cell.remove()
     scale = {"vmin": images.min(), "vmax": images.max()}
+    parent = axes[0].figure
+    font_size = min(9, 9 * parent.bbox.width / parent.figure.dpi / columns / IMAGE_WIDTH)
     for i, cell in enumerate(axes[: len(images)]):
         cell.imshow(images[i], cmap="gray", **scale)
         cell.set(xticks=[], yticks=[])
         cell.spines[:].set_visible(False)
         if titles:
-            cell.set_title(titles[i], **canvas.text(fontsize=9))
+            cell.set_title(titles[i], **canvas.text(fontsize=font_size))
     return figure, axes[: len(images)]
