@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import platformdirs
 
-from kerasnets.data.datasets import SHA256, Dataset
+from kerasnets.data.datasets import Dataset
 from kerasnets.data.errors import DamagedDataError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _fingerprint(source: "Source") -> str:
 def _read(file: Path, fingerprint: str) -> tuple[np.ndarray, ...] | None:
     """The arrays prepared in `file`, unless there are none, they are damaged, or they come from other files."""
     try:
-        with np.load(file) as prepared:
+        with file.open("rb") as stream, np.load(stream) as prepared:  # np.load leaves a damaged file open
             if prepared["source"].item() != fingerprint:
                 return None
             return tuple(prepared[name] for name in ARRAYS)
@@ -152,14 +152,13 @@ def arrays(dataset: Dataset, source: "Source") -> tuple[np.ndarray, ...]:
         if (found := _read(folder / name, fingerprint)) is not None:
             return found
     with _workspace() as (folder, work):
-        checksums = SHA256[dataset.name] if source.place == "the system's folder" else {}
         answer = _run(
             {
                 "task": "read",
                 "dataset": dataset.torchvision,
                 "files": dict(zip(dataset.files, map(str, source.files), strict=True)),
                 "classes": len(dataset.classes),
-                "checksums": checksums,
+                "checksums": source.checksums,
                 "source": fingerprint,
                 "work": str(work),
             }

@@ -17,7 +17,7 @@ Arrays = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 @lru_cache(maxsize=1)
 def _normalized_values() -> np.ndarray:
-    """float32 (256,): what ToTensor and Normalize((0.5,), (0.5,)) make of each grey value, in their order of rounding."""
+    """float32 (256,): what ToTensor and Normalize((0.5,), (0.5,)) make of each grey value, rounded as they round."""
     half = np.float32(0.5)
     return (np.arange(256, dtype=np.float32) / np.float32(255) - half) / half
 
@@ -30,7 +30,7 @@ def _ways_out(dataset: Dataset) -> list[str]:
     ]
     if dataset.name in sources.SYSTEM_FOLDERS:
         ways.append("on Debian or Ubuntu, install its package: apt-get install dataset-fashion-mnist")
-    ways.append("allow the download: load_data(…, download=True) on a machine with access to the internet")
+    ways.append("let torchvision download it: access to the internet, and no download=False")
     return ways
 
 
@@ -40,7 +40,7 @@ def _not_found(dataset: Dataset, tried: list[str]) -> DataNotFoundError:
     lines += ["Ways out:"]
     lines += [f"  {number}. {way}" for number, way in enumerate(_ways_out(dataset), 1)]
     lines += [
-        f"{SAMPLE!r} (6,000 training and 1,000 test images of Fashion-MNIST) comes with kerasnets: no files needed."
+        f"{SAMPLE!r} (6,000 training and 1,000 test images of Fashion-MNIST) comes with kerasnets and needs nothing."
     ]
     return DataNotFoundError("\n".join(lines))
 

@@ -25,11 +25,15 @@ SYSTEM_FOLDERS = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a data set in one folder: a path for each of the data set's files, in their order."""
+    """The files of a data set in one folder: a path for each of the data set's files, in their order.
+
+    `checksums` are SHA-256 of the uncompressed contents by file name, where the place has to hold those very files.
+    """
 
     place: str
     folder: Path
     files: tuple[Path, ...]
+    checksums: dict[str, str]
 
 
 def _candidates(dataset: Dataset, folder: Path) -> list[Path]:
@@ -51,11 +55,8 @@ def _labels_of(file: Path) -> str | None:
 
 def look_in(dataset: Dataset, folder: Path, place: str) -> Source | str:
     """The data set's files in `folder`, or the reason why they are not there."""
-    reason = f"has neither {dataset.folder}/{dataset.files[0]}" + (
-        f" nor {dataset.files[0]} (nor either with .gz)" if dataset.is_idx else ""
-    )
-    if not dataset.is_idx:
-        reason = f"has no {dataset.folder}/{dataset.files[0]}"
+    first = f"{dataset.folder}/{dataset.files[0]}"
+    reason = f"has neither {first}[.gz] nor {dataset.files[0]}[.gz]" if dataset.is_idx else f"has no {first}"
     try:
         if not folder.is_dir():
             return "is no folder" if folder.exists() else "does not exist"
@@ -76,7 +77,8 @@ def look_in(dataset: Dataset, folder: Path, place: str) -> Source | str:
             if other not in (None, dataset.name):
                 reason = f"holds the files of {other!r} in {candidate}"
                 continue
-            return Source(place, candidate.resolve(), tuple(found[name] for name in dataset.files))
+            checksums = SHA256[dataset.name] if folder == SYSTEM_FOLDERS.get(dataset.name) else {}
+            return Source(place, candidate.resolve(), tuple(found[name] for name in dataset.files), checksums)
     except OSError as error:
         return f"can't be read: {error.strerror} ({error.filename})"
     return reason
@@ -99,11 +101,11 @@ def find(dataset: Dataset, root: str | os.PathLike | None = None) -> tuple[Sourc
         folder = Path(root).expanduser()
         found = look_in(dataset, folder, "root")
         if isinstance(found, str):
+            direct = ", or one with the four IDX files themselves" if dataset.is_idx else ""
             raise DataNotFoundError(
-                f"No {dataset.name!r} in root={str(root)!r}: {folder.absolute()} {found}. Pass a folder in torchvision's "
-                f"layout, with {dataset.folder}/{dataset.files[0]} and so on in it"
-                + (", or one with the four IDX files themselves" if dataset.is_idx else "")
-                + "; without root, load_data looks in its own places."
+                f"No {dataset.name!r} in root={str(root)!r}: {folder.absolute()} {found}. Pass a folder in "
+                f"torchvision's layout, with {dataset.folder}/{dataset.files[0]} and so on in it{direct}; without "
+                "root, load_data looks in its own places."
             )
         return found, []
 
