@@ -1,12 +1,14 @@
 """PyTorch's losses as Keras classes, with its names for the reductions and its weighted means.
 
-A loss is given to ``model.compile(loss=…)``, or called as ``loss(targets, predictions)``, Keras's order. All of them compute in
-``keras.config.floatx()``, in float32 at least, so that labels stay exact.
+A loss is given to ``model.compile(loss=…)``, or called as ``loss(targets, predictions)``, Keras's order. All of them
+compute in ``keras.config.floatx()``, in float32 at least, so that labels stay exact.
 
-How the arguments of ``fit`` act: ``sample_weight`` and ``class_weight`` multiply the losses and leave the divisor of the mean alone,
-as in Keras's own losses. The argument `weight` of a loss is PyTorch's: it enters the divisor as well.
+How the arguments of ``fit`` act: ``sample_weight`` and ``class_weight`` multiply the losses and leave the divisor of
+the mean alone, as in Keras's own losses. The argument `weight` of a loss is PyTorch's: it enters the divisor as well.
+Keras's masks are not read: give the targets that shall not count the label `ignore_index`.
 """
 
+import math
 from collections.abc import Sequence
 
 import keras
@@ -14,34 +16,45 @@ import numpy as np
 from keras import ops
 
 REDUCTIONS = ("mean", "sum", "none")
+HALF = ("float16", "bfloat16")
 
 
 class _Loss(keras.losses.Loss):
     """What the losses share: the names of the reductions, the precision, and how weights of samples are aligned.
 
-    ``call`` returns one value an element; ``keras.losses.Loss`` weights and reduces them.
+    ``call`` returns one value an element. The reduction is not left to ``keras.losses.Loss``, which aligns weights of
+    samples with the last axes and, on the torch backend, divides float64 in float32.
     """
 
     def __init__(self, reduction: str = "mean", name: str | None = None, dtype=None):
         if reduction not in REDUCTIONS:
             raise ValueError(f"`reduction` must be one of {', '.join(map(repr, REDUCTIONS))}; received {reduction!r}.")
         dtype = keras.dtype_policies.get(dtype or keras.config.floatx()).compute_dtype
-        super().__init__(name=name, reduction=reduction, dtype=keras.backend.result_type(dtype, "float32"))
-
-    def _rank(self, y_pred) -> int:
-        """The number of axes of the unreduced loss."""
-        return len(y_pred.shape)
+        super().__init__(name=name, reduction=reduction, dtype="float32" if dtype in HALF else dtype)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
+        """The reduced loss of predictions `y_pred` for targets `y_true`."""
+        y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
+        y_pred = ops.convert_to_tensor(y_pred, dtype=self.dtype)
+        losses = self.call(y_true, y_pred)
         if sample_weight is not None:
-            # Keras aligns weights and losses from the right; a weight a sample belongs to the first axis.
-            sample_weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
-            rank = self._rank(ops.convert_to_tensor(y_pred))
-            if len(sample_weight.shape) == rank + 1 and sample_weight.shape[-1] == 1:
-                sample_weight = ops.squeeze(sample_weight, axis=-1)
-            while len(sample_weight.shape) < rank:
-                sample_weight = ops.expand_dims(sample_weight, axis=-1)
-        return super().__call__(y_true, y_pred, sample_weight=sample_weight)
+            losses = losses * self._aligned(ops.convert_to_tensor(sample_weight, dtype=self.dtype), losses)
+        if self.reduction == "none":
+            return losses
+        return _mean(losses) if self.reduction == "mean" else ops.sum(losses)
+
+    def _aligned(self, weight, losses):
+        """`weight` with as many axes as `losses`: one number a sample belongs to the first axis."""
+        rank = len(losses.shape)
+        if len(weight.shape) == rank + 1 and weight.shape[-1] == 1:
+            weight = ops.squeeze(weight, axis=-1)
+        while len(weight.shape) < rank:
+            weight = ops.expand_dims(weight, axis=-1)
+        if not all(a == b or b in (1, None) or a is None for a, b in zip(losses.shape, weight.shape, strict=True)):
+            raise ValueError(
+                f"`sample_weight` of shape {tuple(weight.shape)} doesn't fit losses of shape {tuple(losses.shape)}."
+            )
+        return weight
 
     def check_targets(self, targets, num_classes: int | None = None) -> None:
         """Check targets on the host, before a training starts.
@@ -53,9 +66,20 @@ class _Loss(keras.losses.Loss):
         Raises:
             ValueError: the targets are no numbers.
         """
-        kind = np.asarray(targets).dtype
+        kind = _to_numpy(targets).dtype
         if kind.kind not in "biuf":
             raise ValueError(f"{type(self).__name__} needs targets that are real numbers; received the dtype {kind}.")
+
+
+def _mean(x):
+    """The mean of all elements; ``keras.ops.mean`` of float64 is computed in float32 on torch and JAX."""
+    count = math.prod(ops.shape(x))
+    return ops.sum(x) / (count if isinstance(count, int) else ops.cast(count, x.dtype))
+
+
+def _to_numpy(array) -> np.ndarray:
+    """Lists and arrays as they are; tensors from wherever they lie."""
+    return ops.convert_to_numpy(array) if ops.is_tensor(array) else np.asarray(array)
 
 
 def _agree(shape, other) -> bool:
@@ -76,7 +100,7 @@ class _ClassLoss(_Loss):
     ):
         super().__init__(reduction=reduction, name=name, dtype=dtype)
         if weight is not None:
-            weight = ops.convert_to_numpy(weight)
+            weight = _to_numpy(weight)
             if weight.ndim != 1:
                 raise ValueError(f"`weight` must have one entry a class; received an array of shape {weight.shape}.")
             weight = [float(w) for w in weight]
@@ -85,21 +109,19 @@ class _ClassLoss(_Loss):
         self.weight = weight
         self.ignore_index = ignore_index
 
-    def _rank(self, y_pred):
-        return len(y_pred.shape) - 1
-
     def _class_weight(self, num_classes: int):
         """`weight` as a tensor of shape ``(classes,)``, or ``None``."""
         if self.weight is None:
             return None
         if len(self.weight) != num_classes:
             raise ValueError(
-                f"`weight` must have one entry a class: {num_classes} classes are predicted; received {len(self.weight)} weights."
+                f"`weight` must have one entry a class: {num_classes} classes are predicted; received "
+                f"{len(self.weight)} weights."
             )
         return ops.convert_to_tensor(self.weight, dtype=self.dtype)
 
     def _index_loss(self, y_true, log_p, smoothing: float = 0.0):
-        """The loss of each target that is a class index.
+        """The losses of targets that are class indices.
 
         Args:
             y_true: class indices, shape ``(batch, …)`` or ``(batch, …, 1)``.
@@ -113,8 +135,8 @@ class _ClassLoss(_Loss):
             y_true = ops.squeeze(y_true, axis=-1)
         if not _agree(y_true.shape, log_p.shape[:-1]):
             raise ValueError(
-                f"Targets of shape {tuple(y_true.shape)} don't fit predictions of shape {tuple(log_p.shape)}: expected a "
-                f"class index for each, shape {tuple(log_p.shape[:-1])}."
+                f"Targets of shape {tuple(y_true.shape)} don't fit predictions of shape {tuple(log_p.shape)}: expected "
+                f"a class index for each, shape {tuple(log_p.shape[:-1])}."
             )
         num_classes = log_p.shape[-1]
         weight = self._class_weight(num_classes)
@@ -122,7 +144,7 @@ class _ClassLoss(_Loss):
         label = ops.cast(y_true, "int32")
         ignored = ops.equal(y_true, self.ignore_index)
         chosen = ops.equal(ops.expand_dims(label, -1), ops.arange(num_classes, dtype="int32"))
-        # A label that is no class matches none. It can't raise inside a compiled step, but it must not pass for a number.
+        # A label that is no class matches none. Nothing can raise inside a compiled step, but NaN is loud.
         known = ops.logical_and(ops.any(chosen, axis=-1), ops.equal(ops.cast(label, y_true.dtype), y_true))
 
         # A choice rather than a product with a one-hot vector: a probability of 0 elsewhere is −∞ in log_p.
@@ -138,7 +160,7 @@ class _ClassLoss(_Loss):
         losses = ops.where(ignored, 0.0, losses)
         if self.reduction == "mean":
             weights = ops.where(ignored, 0.0, weights)
-            losses = losses / ops.mean(weights)
+            losses = losses / _mean(weights)
         return losses
 
     def check_targets(self, targets, num_classes: int) -> None:
@@ -149,21 +171,23 @@ class _ClassLoss(_Loss):
             num_classes: the size of the last axis of the predictions.
 
         Raises:
-            ValueError: a target is neither a class index in [0, num_classes) nor `ignore_index`; the message names the first.
+            ValueError: a target is neither a class index in [0, num_classes) nor `ignore_index`; the message names the
+                first.
         """
         super().check_targets(targets, num_classes)
-        targets = np.asarray(targets)
-        good = (targets >= 0) & (targets < num_classes) & (targets == np.floor(targets)) | (
-            targets == self.ignore_index
-        )
+        targets = _to_numpy(targets)
+        is_class = (targets >= 0) & (targets < num_classes) & (targets == np.floor(targets))
+        good = is_class | (targets == self.ignore_index)
         if not good.all():
-            where = tuple(int(i) for i in np.argwhere(~good)[0])
+            first = tuple(np.argwhere(~good)[0].tolist())
+            index = ", ".join(map(str, first))
             raise ValueError(
-                f"{type(self).__name__} got the target {targets[where]} at index {where[0] if len(where) == 1 else where}; "
-                f"expected a class index from 0 to {num_classes - 1}, or {self.ignore_index} (`ignore_index`)."
+                f"{type(self).__name__} got the target {targets[first]} at index {index}; expected a class index "
+                f"from 0 to {num_classes - 1}, or {self.ignore_index} (`ignore_index`)."
             )
 
     def get_config(self):
+        """The constructor's arguments."""
         return {**super().get_config(), "weight": self.weight, "ignore_index": self.ignore_index}
 
 
@@ -175,8 +199,8 @@ class CrossEntropyLoss(_ClassLoss):
 
         l = −(1 − ε)·w_y·log softmax(x)_y − (ε/C)·Σ_c w_c·log softmax(x)_c
 
-    and 0 for a target that is `ignore_index`. ``"mean"`` divides the sum by Σ w_y over the targets that are not ignored.
-    For targets that are probabilities p, with (1 − ε)·p + ε/C in place of p,
+    and 0 for a target that is `ignore_index`. ``"mean"`` divides the sum by Σ w_y over the targets that are not
+    ignored. For targets that are probabilities p, with (1 − ε)·p + ε/C in place of p,
 
         l = −Σ_c w_c·p_c·log softmax(x)_c
 
@@ -190,13 +214,14 @@ class CrossEntropyLoss(_ClassLoss):
         name, dtype: as in ``keras.losses.Loss``; computed in float32 at least.
 
     Call arguments:
-        y_true: class indices of shape ``(batch, …)`` or ``(batch, …, 1)``, or probabilities of shape ``(batch, …, classes)``.
+        y_true: class indices of shape ``(batch, …)`` or ``(batch, …, 1)``, or probabilities of shape
+            ``(batch, …, classes)``.
         y_pred: logits of shape ``(batch, …, classes)``. (PyTorch has the classes on axis 1.)
         sample_weight: numbers of shape ``(batch,)`` or of the targets', which multiply the losses, not the divisor.
 
     Raises:
-        ValueError: an argument is out of its range, or shapes don't fit. A label that is no class makes the loss NaN; see
-            :meth:`check_targets` for an error beforehand.
+        ValueError: an argument is out of its range, or shapes don't fit. A label that is no class makes the loss NaN;
+            see :meth:`check_targets` for an error beforehand.
     """
 
     def __init__(
@@ -214,6 +239,7 @@ class CrossEntropyLoss(_ClassLoss):
         self.label_smoothing = float(label_smoothing)
 
     def call(self, y_true, y_pred):
+        """The unreduced losses of tensors; with ``"mean"`` scaled so that their plain mean is the loss."""
         log_p = ops.log_softmax(y_pred, axis=-1)
         if _agree(y_true.shape, y_pred.shape) and y_true.shape[-1] != 1:
             return self._probability_loss(y_true, log_p)
@@ -241,14 +267,16 @@ class CrossEntropyLoss(_ClassLoss):
             num_classes: the size of the last axis of the logits.
 
         Raises:
-            ValueError: a target is neither a class index in [0, num_classes) nor `ignore_index`; the message names the first.
+            ValueError: a target is neither a class index in [0, num_classes) nor `ignore_index`; the message names the
+                first.
         """
-        shape = np.shape(targets)
-        if np.asarray(targets).dtype.kind == "f" and len(shape) > 1 and shape[-1] == num_classes > 1:
+        targets = _to_numpy(targets)
+        if targets.dtype.kind == "f" and targets.ndim > 1 and targets.shape[-1] == num_classes > 1:
             return
         super().check_targets(targets, num_classes)
 
     def get_config(self):
+        """The constructor's arguments."""
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
@@ -256,25 +284,27 @@ class CrossEntropyLoss(_ClassLoss):
 class NLLLoss(_ClassLoss):
     """``torch.nn.NLLLoss``: the negative log-likelihood of the target class, on log-probabilities.
 
-    With log-probabilities x, target class y and weights w the loss of one target is l = −w_y·x_y, and 0 for a target that is
-    `ignore_index`. ``"mean"`` divides the sum by Σ w_y over the targets that are not ignored. Source: the page
+    With log-probabilities x, target class y and weights w the loss of one target is l = −w_y·x_y, and 0 for a target
+    that is `ignore_index`. ``"mean"`` divides the sum by Σ w_y over the targets that are not ignored. Source: the page
     ``torch.nn.NLLLoss``.
 
     Args:
         weight: w, one number a class; ``None``: 1 for each.
         ignore_index: the label of targets that count for nothing.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
-        from_probabilities: whether the predictions are probabilities (a softmax's output), whose logarithm is taken first.
+        from_probabilities: whether the predictions are probabilities (a softmax's output), whose logarithm is taken
+            first.
         name, dtype: as in ``keras.losses.Loss``; computed in float32 at least.
 
     Call arguments:
         y_true: class indices of shape ``(batch, …)`` or ``(batch, …, 1)``.
-        y_pred: log-probabilities (or probabilities) of shape ``(batch, …, classes)``. (PyTorch has the classes on axis 1.)
+        y_pred: log-probabilities (or probabilities) of shape ``(batch, …, classes)``. (PyTorch has the classes on axis
+            1.)
         sample_weight: numbers of shape ``(batch,)`` or of the targets', which multiply the losses, not the divisor.
 
     Raises:
-        ValueError: an argument is out of its range, or shapes don't fit. A label that is no class makes the loss NaN; see
-            :meth:`check_targets` for an error beforehand.
+        ValueError: an argument is out of its range, or shapes don't fit. A label that is no class makes the loss NaN;
+            see :meth:`check_targets` for an error beforehand.
     """
 
     def __init__(
@@ -290,19 +320,23 @@ class NLLLoss(_ClassLoss):
         self.from_probabilities = from_probabilities
 
     def call(self, y_true, y_pred):
+        """The unreduced losses of tensors; with ``"mean"`` scaled so that their plain mean is the loss."""
         return self._index_loss(y_true, ops.log(y_pred) if self.from_probabilities else y_pred)
 
     def get_config(self):
+        """The constructor's arguments."""
         return {**super().get_config(), "from_probabilities": self.from_probabilities}
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class MSELoss(_Loss):
-    """``torch.nn.MSELoss``: (y_pred − y_true)² of each element, averaged over all of them. Source: the page of that name.
+    """``torch.nn.MSELoss``: (y_pred − y_true)² of each element, averaged over all of them.
+
+    Source: the page ``torch.nn.MSELoss``.
 
     Args:
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value an element; ``keras.losses.MeanSquaredError`` averages the last
-            axis first).
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value an element; ``keras.losses.MeanSquaredError`` averages
+            the last axis first).
         name, dtype: as in ``keras.losses.Loss``; computed in float32 at least.
 
     Call arguments:
@@ -314,6 +348,7 @@ class MSELoss(_Loss):
     """
 
     def call(self, y_true, y_pred):
+        """The unreduced losses of tensors; with ``"mean"`` scaled so that their plain mean is the loss."""
         if not _agree(y_true.shape, y_pred.shape):
             raise ValueError(
                 f"MSELoss needs targets of the shape of the predictions, {tuple(y_pred.shape)}; received "

@@ -1,0 +1,55 @@
+"""For the tests: values with gradients on whatever backend is active, and a chosen precision."""
+
+import contextlib
+
+import keras
+import numpy as np
+
+
+def value_and_gradients(function, *arrays):
+    """The scalar `function` of `arrays` and its gradient with respect to each, as NumPy arrays."""
+    if keras.backend.backend() == "torch":
+        tensors = [keras.ops.convert_to_tensor(a).requires_grad_() for a in arrays]
+        value = function(*tensors)
+        value.backward()
+        gradients = [t.grad for t in tensors]
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        tensors = [keras.ops.convert_to_tensor(a) for a in arrays]
+        value, gradients = jax.jit(jax.value_and_grad(function, argnums=tuple(range(len(arrays)))))(*tensors)
+    else:
+        import tensorflow as tf
+
+        tensors = [keras.ops.convert_to_tensor(a) for a in arrays]
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+        gradients = tape.gradient(value, tensors)
+    return keras.ops.convert_to_numpy(value), [keras.ops.convert_to_numpy(g) for g in gradients]
+
+
+@contextlib.contextmanager
+def precision(dtype):
+    """``keras.config.floatx()`` is `dtype`, and JAX has 64-bit numbers where that needs them."""
+    before = keras.config.floatx()
+    keras.config.set_floatx(dtype)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", dtype == "float64")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
+        if keras.backend.backend() == "jax":
+            jax.config.update("jax_enable_x64", before == "float64")
+
+
+def assert_close(actual, expected, dtype):
+    """Equal within the rounding of `dtype`: 1e-10 in float64, 2e-5 in float32."""
+    bound = 1e-10 if dtype == "float64" else 2e-5
+    actual = keras.ops.convert_to_numpy(actual)
+    expected = expected.detach().cpu().numpy() if hasattr(expected, "detach") else np.asarray(expected)
+    assert actual.dtype == expected.dtype
+    np.testing.assert_allclose(actual, expected, rtol=bound, atol=bound)
