@@ -31,7 +31,8 @@ class EpochSeeds(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):  # noqa: D102
         generators = [layer.seed_generator for layer in self.model.layers if hasattr(layer, "seed_generator")]
         for index, generator in enumerate(generators):
-            state = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]
+            # 31 bits: Keras keeps the state as int32 on torch, as uint32 elsewhere.
+            state = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0] >> 1
             generator.state.assign(np.array([state, 0], dtype=generator.state.dtype))
         if generators:
             backend.seed_global_generator(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))

@@ -107,7 +107,7 @@ def save_pictures(result, out: Path) -> list[str]:
     names = data.class_names(result.recipe.dataset)
     figures = {
         "predictions.png": plots.predictions(x_test, y_test, predicted, class_names=names),
-        "confusion_matrix.png": plots.confusion_matrix(y_test, predicted, class_names=names).figure,
+        "confusion_matrix.png": plots.confusion_matrix(y_test, predicted, class_names=names),
     }
     for name, figure in figures.items():
         figure.savefig(out / name, dpi=100)
@@ -118,7 +118,7 @@ def save_learning_curves(curves: dict[str, list[float]], out: Path) -> list[str]
     """Draw the training losses by epoch, a curve a network, into `out`; returns the file's name."""
     from kerasnets import plots
 
-    plots.learning_curves(curves).figure.savefig(out / "learning_curves.png", dpi=100)
+    plots.learning_curves(curves).savefig(out / "learning_curves.png", dpi=100)
     return ["learning_curves.png"]
 
 

@@ -1,0 +1,162 @@
+"""What fit, evaluate and predict refuse, before any step, the same on every backend."""
+
+import keras
+import numpy as np
+import pytest
+
+import kerasnets
+
+
+@pytest.fixture
+def model():
+    model = kerasnets.build("NeuralNetwork", hidden=(4,))
+    model.compile(
+        optimizer=kerasnets.optimizers.SGD(0.01), loss=kerasnets.losses.CrossEntropyLoss(), metrics=["accuracy"]
+    )
+    return model
+
+
+@pytest.fixture
+def arrays():
+    generator = np.random.default_rng(0)
+    return generator.uniform(-1, 1, (20, 28, 28)).astype("float32"), generator.integers(0, 10, 20)
+
+
+def with_label(y, value, index=3):
+    y = y.copy()
+    y[index] = value
+    return y
+
+
+def test_good_arrays_pass(model, arrays):
+    x, y = arrays
+    history = model.fit(x, y, batch_size=8, epochs=2, verbose=0, validation_data=arrays)
+    assert len(history.history["loss"]) == 2
+    assert set(model.evaluate(x, y, verbose=0, return_dict=True)) == {"loss", "accuracy"}
+    assert model.predict(x, verbose=0).shape == (20, 10)
+
+
+@pytest.mark.parametrize("value", [-1, 10, -7])
+def test_labels_out_of_range(model, arrays, value):
+    x, y = arrays
+    before = model.get_weights()
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=rf"target {value} at index 3; expected a class index from 0 to 9"):
+            call(x, with_label(y, value), verbose=0)
+    with pytest.raises(ValueError, match=f"target {value}"):
+        model.fit(x, y, validation_data=(x, with_label(y, value)), verbose=0)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_ignored_labels_pass(model, arrays):
+    x, y = arrays
+    assert np.isfinite(model.fit(x, with_label(y, -100), verbose=0).history["loss"]).all()
+
+
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", keras.losses.SparseCategoricalCrossentropy()])
+def test_labels_out_of_range_with_keras_own_loss(model, arrays, loss):
+    x, y = arrays
+    model.compile(loss=loss)
+    with pytest.raises(ValueError, match="target 10 at index 3"):
+        model.fit(x, with_label(y, 10), verbose=0)
+
+
+def test_wrong_number_of_labels(model, arrays):
+    x, y = arrays
+    with pytest.raises(ValueError, match="20 images and 19 labels"):
+        model.fit(x, y[:-1], verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((20, 28, 27), r"\(20, 28, 27\); expected \(n, 28, 28\)"),
+        ((28, 28), r"\(28, 28\); expected \(n, 28, 28\)\. A single image needs the batch axis"),
+        ((20, 1, 28, 28), r"Leave the channel axis out"),
+        ((20, 28, 28, 1), r"Leave the channel axis out"),
+        ((20, 784), r"\(20, 784\); expected \(n, 28, 28\)"),
+        ((0, 28, 28), "there is none"),
+    ],
+)
+def test_images_of_the_wrong_shape(model, arrays, shape, message):
+    x = np.zeros(shape, "float32")
+    for call in (lambda: model.fit(x, arrays[1], verbose=0), lambda: model.predict(x, verbose=0)):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool", "complex64", "U3", "object"])
+def test_images_of_the_wrong_type(model, arrays, dtype):
+    x = np.zeros((20, 28, 28), dtype)
+    with pytest.raises(TypeError, match="expected floats in"):
+        model.fit(x, arrays[1], verbose=0)
+
+
+def test_raw_pixels_get_the_way_out(model):
+    with pytest.raises(TypeError, match=r"x\.astype\('float32'\) / 127\.5 - 1"):
+        model.predict(np.zeros((2, 28, 28), "uint8"))
+
+
+@pytest.mark.parametrize("epochs", [0, -1])
+def test_no_epochs(model, arrays, epochs):
+    with pytest.raises(ValueError, match=f"epochs={epochs}: expected at least 1"):
+        model.fit(*arrays, epochs=epochs)
+
+
+def test_a_last_batch_of_one_image_under_batch_norm():
+    model = kerasnets.build("ConvNeuralNetwork", filters=(2,), hidden=(3,))
+    model.compile(optimizer=kerasnets.optimizers.SGD(), loss=kerasnets.losses.CrossEntropyLoss())
+    x, y = np.zeros((17, 28, 28), "float32"), np.zeros(17, "int64")
+    with pytest.raises(
+        ValueError, match=r"17 images in batches of 8 leave one image for the last batch.*batch_norm_fc1"
+    ):
+        model.fit(x, y, batch_size=8, verbose=0)
+    model.fit(x, y, batch_size=5, verbose=0)
+
+
+def test_tensors_and_generators_pass_through(model, arrays):
+    x, y = arrays
+    model.fit(keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(y), verbose=0)
+
+    def batches():
+        while True:
+            yield x[:4], y[:4]
+
+    assert len(model.fit(batches(), steps_per_epoch=2, shuffle=False, verbose=0).history["loss"]) == 1
+
+
+def test_summary_and_callbacks(model, arrays, tmp_path, capsys):
+    model.summary()
+    assert "linear_relu_stack_0" in capsys.readouterr().out
+    path = tmp_path / "best.keras"
+    model.fit(
+        *arrays,
+        epochs=3,
+        verbose=0,
+        validation_split=0.2,
+        callbacks=[
+            keras.callbacks.ModelCheckpoint(path, save_best_only=True),
+            keras.callbacks.EarlyStopping(patience=2),
+            keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+        ],
+    )
+    assert kerasnets.load_model(path).predict(arrays[0], verbose=0).shape == (20, 10)
+
+
+def test_a_loaded_model_goes_on_and_still_checks(model, arrays, tmp_path):
+    x, y = arrays
+    model.fit(x, y, verbose=0, shuffle=False)
+    model.save(tmp_path / "m.keras")
+    loaded = kerasnets.load_model(tmp_path / "m.keras")
+    loaded.fit(x, y, verbose=0, shuffle=False)
+    model.fit(x, y, verbose=0, shuffle=False)
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+    with pytest.raises(ValueError, match="target 99"):
+        loaded.fit(x, with_label(y, 99), verbose=0)
+
+
+def test_load_model_without_a_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no-such"):
+        kerasnets.load_model(tmp_path / "no-such.keras")
