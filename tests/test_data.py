@@ -438,6 +438,21 @@ def test_files_are_read_once(tmp_path, requests):
     assert len(prepared_files()) == 1
 
 
+def test_a_relative_root_is_the_same_folder(monkeypatch, tmp_path, requests):
+    write_idx(tmp_path / "root")
+    monkeypatch.chdir(tmp_path)
+    assert_same(kerasnets.load_data("mnist", "root"), kerasnets.load_data("mnist", tmp_path / "root"))
+    assert len(requests) == 1
+
+
+def test_a_damaged_download_says_how_to_get_it_again(tmp_path):
+    raw = write_idx(tmp_path / "cache" / "kerasnets" / "MNIST" / "raw")
+    file = tmp_path / "cache" / "kerasnets" / "MNIST" / "raw" / IDX_FILES[0]
+    file.write_bytes(damage_truncated(raw[IDX_FILES[0]]))
+    with pytest.raises(data.DamagedDataError, match=f"^{file} is damaged.*Delete it to have it downloaded again"):
+        kerasnets.load_data("mnist")
+
+
 def test_changed_files_and_other_roots_are_read_anew(tmp_path):
     for seed, folder in enumerate((tmp_path / "a", tmp_path / "b", tmp_path / "a")):
         raw = write_idx(folder, seed)

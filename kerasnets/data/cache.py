@@ -164,7 +164,8 @@ def arrays(dataset: Dataset, source: "Source") -> tuple[np.ndarray, ...]:
             }
         )
         if "damaged" in answer:
-            raise DamagedDataError(answer["damaged"])
+            again = " Delete it to have it downloaded again." if source.place == "the user's cache" else ""
+            raise DamagedDataError(answer["damaged"] + again)
         if "failed" in answer:
             raise RuntimeError(f"{dataset.name!r} could not be read from {source.folder}: {answer['failed']}")
         prepared = _read(work / "arrays.npz", fingerprint)

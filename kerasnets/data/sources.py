@@ -60,7 +60,7 @@ def look_in(dataset: Dataset, folder: Path, place: str) -> Source | str:
     try:
         if not folder.is_dir():
             return "is no folder" if folder.exists() else "does not exist"
-        for candidate in _candidates(dataset, folder):
+        for candidate in _candidates(dataset, folder.resolve()):
             endings = ("", ".gz") if dataset.is_idx else ("",)
             found = {
                 name: path
@@ -78,7 +78,7 @@ def look_in(dataset: Dataset, folder: Path, place: str) -> Source | str:
                 reason = f"holds the files of {other!r} in {candidate}"
                 continue
             checksums = SHA256[dataset.name] if folder == SYSTEM_FOLDERS.get(dataset.name) else {}
-            return Source(place, candidate.resolve(), tuple(found[name] for name in dataset.files), checksums)
+            return Source(place, candidate, tuple(found[name] for name in dataset.files), checksums)
     except OSError as error:
         return f"can't be read: {error.strerror} ({error.filename})"
     return reason
