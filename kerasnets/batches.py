@@ -12,7 +12,8 @@ def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
 class Batches(keras.utils.PyDataset):
     """Arrays in batches, shuffled anew each epoch by a NumPy generator seeded with (seed, epoch).
 
-    Give it to ``model.fit`` as ``x`` together with its :attr:`callback`, which tells it the number of the epoch.
+    Give it to ``model.fit`` as ``x`` with ``shuffle=False`` (Keras would shuffle the batches once more) and with its
+    :attr:`callback`, which tells it the number of the epoch.
 
     Args:
         x: images ``(n, …)``.

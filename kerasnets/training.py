@@ -158,7 +158,14 @@ def train(
         if done:
             print(f"Resuming the run in {out} after epoch {done} of {recipe.epochs}.")
     if done < recipe.epochs:
-        model.fit(batches, initial_epoch=done, epochs=recipe.epochs, verbose=verbose, callbacks=[*ours, *callbacks])
+        model.fit(
+            batches,
+            initial_epoch=done,
+            epochs=recipe.epochs,
+            shuffle=False,  # the batches are shuffled already, and Keras would mix their order with Python's generator
+            verbose=verbose,
+            callbacks=[*ours, *callbacks],
+        )
     test = model.evaluate(x_test, y_test, batch_size=500, verbose=0, return_dict=True)
 
     epochs = log.epochs[: recipe.epochs]

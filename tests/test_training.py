@@ -1,0 +1,256 @@
+"""Recipes and their runner: what is trained, printed, written, and resumed after a kill."""
+
+import json
+import re
+import signal
+
+import keras
+import numpy as np
+import pytest
+from processes import run
+
+import kerasnets
+from kerasnets import recipes, training
+from kerasnets.batches import Batches, epoch_order
+from kerasnets.callbacks import EpochSeeds, StepLog
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    (x, y), (x_test, y_test) = kerasnets.load_data("fashion_mnist_sample")
+    return (x[:200], y[:200]), (x_test[:50], y_test[:50])
+
+
+def small(**changes):
+    """FashionNetwork with dropout, small enough for a test."""
+    recipe = recipes.find("FashionNetwork", "fashion_mnist_sample")
+    return recipe.replace(**{"options": {"hidden": (16, 8), "dropout": 0.25}, "epochs": 2, **changes})
+
+
+def test_recipes_hold_the_documents_trainings():
+    """The numbers are document 002's and 003's, section by section."""
+    accuracies = {(r.network, r.dataset): r.document_accuracy for r in recipes.RECIPES if r.document_accuracy}
+    assert accuracies == {
+        ("NeuralNetwork", "mnist"): 97.45,
+        ("NeuralNetwork", "fashion_mnist"): 87.60,
+        ("NeuralNetwork_v1", "fashion_mnist"): 87.0,
+        ("ConvNeuralNetwork", "fashion_mnist"): 91.53,
+    }
+    assert recipes.find("FashionNetwork").document_train_loss == 0.2596
+    assert {recipe.network for recipe in recipes.RECIPES} == set(kerasnets.list_networks())
+
+
+def test_find_moves_a_recipe_to_another_data_set_without_the_documents_number():
+    assert recipes.find("NeuralNetwork", "fashion_mnist").document_accuracy == 87.60
+    assert recipes.find("NeuralNetwork", "fashion_mnist_sample").document_accuracy is None
+    with pytest.raises(ValueError, match="network 'Nets'; expected one of 'NeuralNetwork'"):
+        recipes.find("Nets")
+
+
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch_size": -1}])
+def test_recipes_refuse_less_than_one(change):
+    name, value = next(iter(change.items()))
+    with pytest.raises(ValueError, match=f"{name}={value}: expected at least 1"):
+        small(**change)
+
+
+@pytest.mark.parametrize("recipe", recipes.RECIPES, ids=lambda r: f"{r.name}-{r.dataset}")
+def test_every_recipe_trains(recipe, arrays):
+    """One step of each: the loss takes the network's output, and is finite."""
+    (x, y), _ = arrays
+    result = training.train(recipe.replace(epochs=1), arrays=((x[:64], y[:64]), (x[:10], y[:10])), verbose=0)
+    assert np.isfinite(result.train_loss).all()
+    assert 0 <= result.test_accuracy <= 100
+
+
+def test_batches_are_each_image_once_in_the_seeds_order(arrays):
+    (x, y), _ = arrays
+    batches = Batches(x, y, batch_size=64, seed=3)
+    for epoch in (0, 5):
+        batches.set_epoch(epoch)
+        got = [batches[i] for i in range(len(batches))]
+        assert [len(labels) for _, labels in got] == [64, 64, 64, 8]
+        order = epoch_order(len(x), 3, epoch)
+        assert sorted(order) == list(range(len(x)))
+        np.testing.assert_array_equal(np.concatenate([images for images, _ in got]), x[order])
+        np.testing.assert_array_equal(np.concatenate([labels for _, labels in got]), y[order])
+    assert (epoch_order(200, 3, 0) != epoch_order(200, 3, 1)).any()
+    assert (epoch_order(200, 3, 0) != epoch_order(200, 4, 0)).any()
+
+
+class Seen(keras.layers.Layer):
+    """Passes its input on and adds up, in a weight, an image's first pixel times its position in the epoch."""
+
+    def build(self, shape):
+        self.sum = self.add_weight(shape=(2,), initializer="zeros", trainable=False, dtype="float32")
+
+    def call(self, x, training=False):
+        if training:
+            position, total = self.sum[0], self.sum[1]
+            pixels = keras.ops.reshape(x, (-1, 784))[:, 0]
+            self.sum.assign(keras.ops.stack([position + 1.0, total + (position + 1.0) * keras.ops.sum(pixels)]))
+        return x
+
+
+def test_fit_sees_the_batches_of_each_epoch():
+    """Through Keras's own adapters: every epoch, also a first one that isn't number 0, in its (seed, epoch) order."""
+    x = np.arange(40, dtype="float32")[:, None, None] * np.ones((1, 28, 28), "float32")
+    y = np.zeros(40, "int64")
+    seen = Seen()
+    model = keras.Sequential([keras.Input((28, 28)), seen, keras.layers.Flatten(), keras.layers.Dense(2)])
+    model.compile(loss=kerasnets.losses.CrossEntropyLoss())
+    batches = Batches(x, y, batch_size=16, seed=7)
+    for first, last in ((0, 2), (4, 5)):
+        seen.sum.assign([0.0, 0.0])
+        model.fit(batches, initial_epoch=first, epochs=last, shuffle=False, callbacks=[batches.callback], verbose=0)
+        expected, position = 0.0, 0
+        for epoch in range(first, last):
+            order = epoch_order(40, 7, epoch)
+            for start in range(0, 40, 16):
+                position += 1
+                expected += position * x[order[start : start + 16], 0, 0].sum()
+        got = keras.ops.convert_to_numpy(seen.sum)
+        assert got.tolist() == [position, expected]
+
+
+def test_epoch_seeds_repeat_dropout():
+    model = kerasnets.build("FashionNetwork", dropout=0.5)
+    x = np.ones((4, 28, 28), "float32")
+
+    def outputs(seed, epoch):
+        callback = EpochSeeds(seed)
+        callback.set_model(model)
+        callback.on_epoch_begin(epoch)
+        return keras.ops.convert_to_numpy(model(x, training=True))
+
+    first = outputs(0, 3)
+    np.testing.assert_array_equal(first, outputs(0, 3))
+    assert (first != outputs(0, 4)).any()
+    assert (first != outputs(1, 3)).any()
+
+
+def test_step_log_prints_the_mean_of_the_last_batches(arrays, capsys):
+    """The printed numbers are the means of the batch losses that a callback of its own collects."""
+    (x, _), _ = arrays
+    totals = []
+
+    class Collect(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            totals.append(float(logs["loss"]) * min((batch + 1) * 32, len(x)))
+
+    result = training.train(small(batch_size=32, epochs=1), arrays=arrays, log_every=3, callbacks=[Collect()])
+    batch_losses = np.diff([0.0, *totals]) / np.array([32] * 6 + [8])
+    lines = re.findall(r"Epoch \[1/1\], Step \[(\d)/7\], Loss: ([\d.]+)", capsys.readouterr().out)
+    assert [step for step, _ in lines] == ["3", "6"]
+    for (_, printed), expected in zip(lines, (batch_losses[:3].mean(), batch_losses[3:6].mean()), strict=True):
+        assert float(printed) == pytest.approx(expected, abs=2e-4)
+    assert result.train_loss[0] == pytest.approx(totals[-1] / 200, abs=1e-5)
+
+
+def test_step_log_refuses_zero():
+    with pytest.raises(ValueError, match="every=0: expected at least 1"):
+        StepLog(0)
+
+
+def test_result_files(arrays, tmp_path):
+    result = training.train(small(), arrays=arrays, seed=1, out=tmp_path, verbose=0)
+    written = json.loads((tmp_path / "result.json").read_text())
+    for key in ("network", "dataset", "backend", "device", "versions", "seed"):
+        assert written[key] == result.to_dict()[key]
+    assert written["seed"] == 1
+    assert len(written["train_loss"]) == len(written["epoch_seconds"]) == 2
+    assert written["test_accuracy"] == pytest.approx(result.test_accuracy)
+    loaded = kerasnets.load_model(tmp_path / "model.keras")
+    x_test = arrays[1][0]
+    np.testing.assert_array_equal(loaded.predict(x_test, verbose=0), result.model.predict(x_test, verbose=0))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "result.json"]
+
+
+def test_the_same_seed_gives_the_same_run(arrays):
+    first, second, other = (training.train(small(), arrays=arrays, seed=s, verbose=0) for s in (2, 2, 3))
+    assert first.train_loss == pytest.approx(second.train_loss, rel=1e-6)
+    assert first.train_loss != pytest.approx(other.train_loss, rel=1e-3)
+
+
+def test_negative_seed(arrays):
+    with pytest.raises(ValueError, match="seed=-1: expected 0 or more"):
+        training.train(small(), arrays=arrays, seed=-1)
+
+
+def test_bad_labels_stop_before_any_work(arrays, tmp_path):
+    (x, y), test = arrays
+    y = y.copy()
+    y[5] = 10
+    with pytest.raises(ValueError, match="target 10 at index 5"):
+        training.train(small(), arrays=((x, y), test), out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+import keras, kerasnets
+sys.path.insert(0, "tests")
+from test_training import small
+from kerasnets import training
+(x, y), (x_test, y_test) = kerasnets.load_data("fashion_mnist_sample")
+
+class Kill(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (2, 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+training.train(
+    small(epochs=4), arrays=((x[:200], y[:200]), (x_test[:50], y_test[:50])), seed=5, out=sys.argv[1], verbose=0,
+    callbacks=[Kill()],
+)
+"""
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(arrays, tmp_path, capsys):
+    done = run("-c", KILLED, str(tmp_path), check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    resumed = training.train(small(epochs=4), arrays=arrays, seed=5, out=tmp_path, verbose=0)
+    assert "after epoch 2 of 4" in capsys.readouterr().out
+    straight = training.train(small(epochs=4), arrays=arrays, seed=5, verbose=0)
+    assert len(resumed.train_loss) == 4
+    np.testing.assert_allclose(resumed.train_loss, straight.train_loss, rtol=1e-6)
+    for a, b in zip(resumed.model.get_weights(), straight.model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert not (tmp_path / "backup").exists()
+
+
+def test_a_backup_of_other_settings_is_not_resumed(arrays, tmp_path, capsys):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(small(), arrays=arrays, seed=5, out=tmp_path, verbose=0, callbacks=[Stop()])
+    assert (tmp_path / "backup").exists()
+    result = training.train(small(batch_size=50), arrays=arrays, seed=5, out=tmp_path, verbose=0)
+    assert "Resuming" not in capsys.readouterr().out
+    assert len(result.train_loss) == 2
+
+
+def test_a_run_killed_while_writing_resumes_from_the_epoch_before(arrays, tmp_path):
+    """A torn new file and a history that runs ahead are what such a kill leaves behind."""
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 0:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(small(), arrays=arrays, out=tmp_path, verbose=0, callbacks=[Stop()])
+    backup = tmp_path / "backup"
+    whole = (backup / "epoch-00001.weights.h5").read_bytes()
+    (backup / "unfinished.weights.h5").write_bytes(whole[: len(whole) // 2])
+    record = json.loads((backup / "run.json").read_text())
+    record["epochs"].append({"loss": 0.0, "accuracy": 0.0, "seconds": 0.0})
+    (backup / "run.json").write_text(json.dumps(record))
+    resumed = training.train(small(), arrays=arrays, out=tmp_path, verbose=0)
+    straight = training.train(small(), arrays=arrays, verbose=0)
+    np.testing.assert_allclose(resumed.train_loss, straight.train_loss, rtol=1e-6)
