@@ -247,7 +247,7 @@ def _asked(operation, layout: Layout, shape: tuple[int | None, ...]) -> Layout:
     """What a flattening, a reshape or a permutation makes of `layout`: let it move the positions themselves."""
     positions = _positions(layout, shape[1:]).astype("int32")
     moved = operation(keras.ops.convert_to_tensor(np.stack([positions] * (shape[0] or 1))))
-    moved = np.asarray(keras.ops.convert_to_numpy(moved))[0]
+    moved = _numpy(moved)[0]
     expected = np.arange(moved.size)
     if not np.array_equal(np.sort(moved, axis=None), expected):
         return _default((None, *moved.shape))  # it computes something; it doesn't just move
@@ -329,7 +329,7 @@ def load_state_dict(model: keras.Model, source: Mapping[str, object] | str | Pat
     for name, entry in known.items():
         if name not in given or entry.variable is None:
             continue
-        array = _array(given[name])
+        array = _numbers(given[name])
         if array is None:
             unfit.append(f"{name} is of type {type(given[name]).__name__}, expected numbers of shape {entry.shape}")
         elif array.shape != entry.shape:
@@ -370,15 +370,18 @@ def save_state_dict(model: keras.Model, path: str | Path) -> None:
 
 
 def _numpy(value) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(value))
-
-
-def _array(value) -> np.ndarray | None:
-    """A tensor or an array as a NumPy array of numbers that every backend casts; None if it is neither."""
-    if hasattr(value, "detach"):
+    """A variable, a tensor of any library or an array as a NumPy array."""
+    if isinstance(value, keras.Variable):
+        value = value.value
+    if hasattr(value, "detach"):  # PyTorch's; np.asarray of it warns
         value = value.detach().cpu()
-        value = value.float() if value.dtype.is_floating_point and value.dtype.itemsize < 4 else value
-    value = np.asarray(value)
+        return value.float().numpy().astype("bfloat16") if str(value.dtype) == "torch.bfloat16" else value.numpy()
+    return np.asarray(value)
+
+
+def _numbers(value) -> np.ndarray | None:
+    """Like :func:`_numpy`, in a type that every backend casts from; None if `value` holds no numbers."""
+    value = _numpy(value)
     if value.dtype.name in ("bfloat16", "float16"):
         return value.astype("float32")
     return value if value.dtype.kind in "fiub" else None
