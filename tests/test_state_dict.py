@@ -2,6 +2,8 @@
 
 import collections
 import contextlib
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -63,7 +65,7 @@ def skip_without_convolution(data_format):
 
 def randomised(module):
     """Every parameter and buffer different from its neighbours and from its initial value."""
-    for name, tensor in module.state_dict().items():
+    for tensor in module.state_dict().values():
         if not tensor.is_floating_point():
             tensor.fill_(7)
         elif tensor.ndim != 2 and tensor.ndim != 4:  # PyTorch's own start is random for kernels only
@@ -312,3 +314,266 @@ def test_models_of_images(case, data_format):
         assert_same_states(state_dict(model), original.state_dict())
         skip_without_convolution(data_format)
         assert_close(outputs(model, x), original(images), "float32")
+
+
+@pytest.mark.parametrize(
+    ("build", "original", "shape", "order"),
+    [
+        (
+            lambda: [L.Conv1D(4, 3, groups=2, name="conv"), L.Flatten(), L.Dense(3, name="fc")],
+            lambda: {"conv": nn.Conv1d(6, 4, 3, groups=2), "flat": nn.Flatten(), "fc": nn.Linear(20, 3)},
+            (7, 6),
+            (0, 2, 1),
+        ),
+        (
+            lambda: [L.Conv3D(4, 2, name="conv"), L.BatchNormalization(name="bn"), L.Flatten(), L.Dense(3, name="fc")],
+            lambda: {
+                "conv": nn.Conv3d(2, 4, 2),
+                "bn": nn.BatchNorm3d(4, eps=1e-3),
+                "flat": nn.Flatten(),
+                "fc": nn.Linear(32, 3),
+            },
+            (3, 3, 3, 2),
+            (0, 4, 1, 2, 3),
+        ),
+        (
+            lambda: [L.Flatten(), L.Dense(3, name="fc")],
+            lambda: {"flat": nn.Flatten(), "fc": nn.Linear(20, 3)},
+            (4, 5),
+            (0, 1, 2),
+        ),
+        (
+            lambda: [
+                L.Reshape((4, 5, 1)),
+                L.Conv2D(3, 2, name="conv"),
+                L.Permute((3, 1, 2)),
+                L.Reshape((36,)),
+                L.Dense(3, name="fc"),
+            ],
+            lambda: {
+                "up": nn.Unflatten(1, (1, 4)),
+                "conv": nn.Conv2d(1, 3, 2),
+                "flat": nn.Flatten(),
+                "fc": nn.Linear(36, 3),
+            },
+            (4, 5),
+            (0, 1, 2),
+        ),
+    ],
+    ids=["sequence", "volume", "matrix", "permuted back"],
+)
+def test_models_of_other_things(build, original, shape, order):
+    module = randomised(named(**original())())
+    model = keras.Sequential([keras.Input(shape), *build()])
+    load_state_dict(model, module.state_dict())
+    assert_same_states(state_dict(model), module.state_dict())
+    x = torch.randn(4, *shape)
+    assert_close(outputs(model, x.numpy()), module(x.permute(order)), "float32")
+
+
+def test_tokens():
+    """An embedding's features have one order on both sides, flattened or not."""
+    module = named(
+        embed=nn.Embedding(9, 4), norm=nn.LayerNorm((5, 4), eps=1e-3), flat=nn.Flatten(), fc=nn.Linear(20, 3)
+    )()
+    model = keras.Sequential(
+        [
+            keras.Input((5,), dtype="int32"),
+            L.Embedding(9, 4, name="embed"),
+            L.LayerNormalization(axis=[1, 2], name="norm"),
+            L.Flatten(),
+            L.Dense(3, name="fc"),
+        ]
+    )
+    load_state_dict(model, randomised(module).state_dict())
+    tokens = torch.randint(0, 9, (6, 5))
+    assert_close(outputs(model, tokens.numpy().astype("int32")), module(tokens), "float32")
+
+
+# --- Files, prefixes, types, errors -----------------------------------------------------------------------------------
+
+
+def small():
+    """A Keras model of two layers, and its original."""
+    model = keras.Sequential(
+        [keras.Input((3,)), L.Dense(4, name="a"), L.BatchNormalization(name="n"), L.Dense(2, name="b")]
+    )
+    return model, randomised(named(a=nn.Linear(3, 4), n=nn.BatchNorm1d(4), b=nn.Linear(4, 2))())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_prefixes_of_wrappers_are_taken_off(prefix):
+    model, module = small()
+    assert load_state_dict(model, {prefix + k: v for k, v in module.state_dict().items()}) == ([], [])
+    assert_same_states(state_dict(model), module.state_dict())
+
+
+def test_a_layer_may_be_called_module_and_a_part_may_be_compiled():
+    model = keras.Sequential([keras.Input((3,)), L.Dense(4, name="module"), L.Dense(2, name="b")])
+    state = named(module=nn.Linear(3, 4), b=nn.Linear(4, 2))().state_dict()
+    load_state_dict(model, state)
+    assert_same_states(state_dict(model), state)
+    wrapped = {f"module.{k}".replace("b.", "b._orig_mod."): v + 1 for k, v in state.items()}
+    load_state_dict(model, wrapped)
+    assert_same_states(state_dict(model), {k: v + 1 for k, v in state.items()})
+
+
+def test_wrapped_twice_is_reported():
+    model, module = small()
+    state = module.state_dict()
+    with pytest.raises(ValueError, match=r"unexpected: module\.a\.bias$"):
+        load_state_dict(model, {**state, "module.a.bias": state["a.bias"]})
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+def test_a_checkpoint_is_understood(key, tmp_path):
+    model, module = small()
+    torch.save({"epoch": 3, key: module.state_dict(), "optimizer": {"state": {}}}, tmp_path / "checkpoint.pt")
+    load_state_dict(model, tmp_path / "checkpoint.pt")
+    assert_same_states(state_dict(model), module.state_dict())
+    with pytest.raises(ValueError, match="parts 'net'"):
+        load_state_dict(model, {"epoch": 3, "net": module.state_dict()})
+
+
+def test_everything_that_does_not_fit_is_listed_and_nothing_is_loaded():
+    model, module = small()
+    before = state_dict(model)
+    state = {**module.state_dict(), "c.weight": torch.ones(1), "a.weight": torch.ones(3, 4), "n.bias": "text"}
+    del state["b.bias"], state["n.running_var"]
+    with pytest.raises(ValueError, match="nothing was loaded") as error:
+        load_state_dict(model, state)
+    message = str(error.value)
+    for line in (
+        "mis-shaped: a.weight has shape (3, 4), expected (4, 3); n.bias is of type str, expected numbers of shape (4,)",
+        "missing: n.running_var; b.bias",
+        "unexpected: c.weight",
+    ):
+        assert line in message
+    for name, array in state_dict(model).items():
+        np.testing.assert_array_equal(array, before[name])
+    # PyTorch, too, takes no other shapes where strict is False.
+    with pytest.raises(ValueError, match=r"a\.weight has shape"):
+        load_state_dict(model, state, strict=False)
+
+
+def test_not_strict_loads_what_is_there_and_returns_the_rest_as_torch_does():
+    model, module = small()
+    state = {**module.state_dict(), "c.weight": torch.ones(1)}
+    del state["b.bias"]
+    expected = small()[1].load_state_dict(state, strict=False)
+    result = load_state_dict(model, state, strict=False)
+    assert result.missing_keys == expected.missing_keys == ["b.bias"]
+    assert result.unexpected_keys == expected.unexpected_keys == ["c.weight"]
+    np.testing.assert_array_equal(state_dict(model)["a.weight"], state["a.weight"].numpy())
+
+
+def test_the_counter_of_batches_may_be_absent():
+    model, module = small()
+    state = module.state_dict()
+    del state["n.num_batches_tracked"]
+    assert load_state_dict(model, state) == ([], [])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("file", ["weights.pt", "weights.safetensors", None])
+def test_other_types_are_cast_to_the_models(dtype, file, tmp_path):
+    model, module = small()
+    module.to(dtype)
+    source = module.state_dict()
+    if file:
+        torch.save(source, tmp_path / file) if file.endswith("pt") else safetensors.torch.save_file(
+            source, tmp_path / file
+        )
+        source = tmp_path / file
+    load_state_dict(model, source)
+    assert_same_states(state_dict(model), module.float().state_dict())
+    assert {str(v.dtype) for v in model.weights} == {"float32"}
+
+
+def test_a_bfloat16_model(tmp_path):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("bfloat16")
+    model, module = small()
+    keras.config.set_dtype_policy(before)
+    load_state_dict(model, module.to(torch.bfloat16).state_dict())
+    for file, read in (("w.pt", torch.load), ("w.safetensors", safetensors.torch.load_file)):
+        save_state_dict(model, tmp_path / file)
+        for name, tensor in read(tmp_path / file).items():
+            if not name.endswith("tracked"):
+                assert tensor.dtype == torch.bfloat16
+                assert torch.equal(tensor, module.state_dict()[name])
+
+
+def test_arrays_are_copies():
+    model, _ = small()
+    first = state_dict(model)
+    first["a.weight"][:] = 100
+    assert state_dict(model)["a.weight"].max() < 100
+
+
+def test_bad_files_are_refused_in_words(tmp_path):
+    model, module = small()
+    torch.save(module, tmp_path / "whole.pt")
+    (tmp_path / "broken.pt").write_bytes(b"PK\x03\x04 nothing")
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    torch.save([torch.ones(1)], tmp_path / "list.pth")
+    for file, words in {
+        "whole.pt": "no pickle of tensors alone",
+        "broken.pt": "broken",
+        "broken.safetensors": "no whole .safetensors file",
+        "list.pth": "list, expected a dict",
+        "weights.bin": "expected .pt, .pth or .safetensors",
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            load_state_dict(model, tmp_path / file)
+    with pytest.raises(FileNotFoundError, match=r"absent\.pt"):
+        load_state_dict(model, tmp_path / "absent.pt")
+    with pytest.raises(TypeError, match="pass its state_dict"):
+        load_state_dict(model, module)
+    with pytest.raises(ValueError, match=r"\.h5"):
+        save_state_dict(model, tmp_path / "weights.h5")
+
+
+def test_models_that_cannot_be_mapped_are_refused():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = L.Dense(2)
+
+        def call(self, x):
+            return self.dense(x)
+
+    own = Own()
+    own(np.zeros((1, 3), "float32"))
+    with pytest.raises(TypeError, match="neither Functional nor Sequential"):
+        state_dict(own)
+    with pytest.raises(ValueError, match="build it first"):
+        state_dict(keras.Sequential([L.Dense(2)]))
+    with pytest.raises(TypeError, match=r"'memory' \(LSTM\) has weights with no known counterpart"):
+        state_dict(keras.Sequential([keras.Input((3, 2)), L.LSTM(4, name="memory")]))
+    with pytest.raises(TypeError, match="list"):
+        state_dict([])
+    maps, vector = keras.Input((2, 2, 3)), keras.Input((12,))
+    shared = L.Dense(2, name="shared")
+    with pytest.raises(ValueError, match="'shared' is used for inputs whose features PyTorch orders in two ways"):
+        state_dict(keras.Model([maps, vector], [shared(L.Flatten()(maps)), shared(vector)]))
+
+
+SAFETENSORS_ONLY = """
+import sys
+import kerasnets, keras
+model = kerasnets.build("Network2")
+kerasnets.save_state_dict(model, sys.argv[1])
+kerasnets.load_state_dict(model, sys.argv[1])
+assert callable(kerasnets.state_dict), kerasnets.state_dict
+assert "torch" not in sys.modules or keras.config.backend() == "torch"
+kerasnets.save_state_dict(model, sys.argv[2])
+kerasnets.load_state_dict(model, sys.argv[2])
+if keras.config.backend() != "torch":
+    assert not {"torchvision", "triton"} & set(sys.modules), "would abort beside TensorFlow"
+"""
+
+
+def test_safetensors_needs_no_torch_and_pt_needs_torch_alone(tmp_path):
+    command = [sys.executable, "-c", SAFETENSORS_ONLY, str(tmp_path / "w.safetensors"), str(tmp_path / "w.pt")]
+    subprocess.run(command, check=True, timeout=300)
