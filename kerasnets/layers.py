@@ -103,7 +103,8 @@ class Conv2D(_FanIn, keras.layers.Conv2D):
         torch_name: the original's attribute path, such as ``"conv1"``; ``None``: the layer's name.
 
     Input shape: ``(batch, height, width, channels)``, or ``(batch, channels, height, width)`` with
-    ``data_format="channels_first"``. Output shape: the same order.
+    ``data_format="channels_first"``. Output shape: the same order. (On a CPU, TensorFlow has no ``channels_first``
+    convolution of float64.)
 
     Raises:
         ValueError: `padding` is none of these.
@@ -138,6 +139,14 @@ class Conv2D(_FanIn, keras.layers.Conv2D):
     def _fan_in(self, input_shape):
         channels = input_shape[-1 if self.data_format == "channels_last" else 1]
         return math.prod(self.kernel_size) * channels // self.groups
+
+    def call(self, inputs):
+        """The output for `inputs`."""
+        if self.data_format == "channels_last" or not self.use_bias:
+            return super().call(inputs)
+        # Keras's TensorFlow backend adds the bias along the width where that happens to be as large as `filters`.
+        outputs = self.convolution_op(inputs, self.kernel) + keras.ops.reshape(self.bias, (self.filters, 1, 1))
+        return outputs if self.activation is None else self.activation(outputs)
 
     def convolution_op(self, inputs, kernel):
         """The convolution without the bias, after PyTorch's padding."""

@@ -17,7 +17,7 @@ def value_and_gradients(function, *arrays):
         import jax
 
         tensors = [keras.ops.convert_to_tensor(a) for a in arrays]
-        value, gradients = jax.jit(jax.value_and_grad(function, argnums=tuple(range(len(arrays)))))(*tensors)
+        value, gradients = jax.value_and_grad(function, argnums=tuple(range(len(arrays))))(*tensors)
     else:
         import tensorflow as tf
 
@@ -29,21 +29,25 @@ def value_and_gradients(function, *arrays):
     return keras.ops.convert_to_numpy(value), [keras.ops.convert_to_numpy(g) for g in gradients]
 
 
-@contextlib.contextmanager
-def precision(dtype):
-    """``keras.config.floatx()`` is `dtype`, and JAX has 64-bit numbers where that needs them."""
-    before = keras.config.floatx()
+def _set_precision(dtype):
     keras.config.set_floatx(dtype)
+    # Keras keeps the policy of the first layer ever made, whatever floatx becomes.
+    keras.config.set_dtype_policy(dtype)
     if keras.backend.backend() == "jax":
         import jax
 
         jax.config.update("jax_enable_x64", dtype == "float64")
+
+
+@contextlib.contextmanager
+def precision(dtype):
+    """New layers and losses compute in `dtype`; JAX has 64-bit numbers where that needs them."""
+    before = keras.config.floatx()
+    _set_precision(dtype)
     try:
         yield
     finally:
-        keras.config.set_floatx(before)
-        if keras.backend.backend() == "jax":
-            jax.config.update("jax_enable_x64", before == "float64")
+        _set_precision(before)
 
 
 def assert_close(actual, expected, dtype):
