@@ -122,8 +122,8 @@ def train(
         out: folder for ``result.json`` and ``model.keras``. A run that was killed goes on from its last finished epoch
             when it is started again with the same settings and folder.
         arrays: ``((x, y), (x_test, y_test))`` to use in place of the recipe's data set.
-        log_every: print a document's line (mean loss of so many batches) in place of Keras's progress bar; default: 100
-            where standard output is no terminal.
+        log_every: print a document's line (mean loss of so many batches) in place of Keras's progress bar; default: 100,
+            or all batches of an epoch if there are fewer, where standard output is no terminal.
         verbose: Keras's ``verbose`` of ``fit`` where no lines are printed; 0 is silent.
         callbacks: further Keras callbacks.
 
@@ -135,8 +135,6 @@ def train(
     """
     if seed < 0:
         raise ValueError(f"seed={seed}: expected 0 or more.")
-    if log_every is None and verbose == "auto" and not sys.stdout.isatty():
-        log_every = 100
     (x, y), (x_test, y_test) = prepared(recipe, arrays)
 
     keras.utils.set_random_seed(seed)
@@ -146,6 +144,8 @@ def train(
 
     batches, log = Batches(x, y, recipe.batch_size, seed), EpochLog()
     ours = [batches.callback, EpochSeeds(seed), log]
+    if log_every is None and verbose == "auto" and not sys.stdout.isatty():
+        log_every = min(100, len(batches))
     if log_every is not None:
         ours.append(StepLog(log_every))
         verbose = 0
