@@ -195,3 +195,28 @@ def seed_global_generator(seed: int) -> None:
         import torch
 
         torch.manual_seed(seed)
+
+
+def set_dtype(dtype: str) -> None:
+    """Choose the type that everything made from now on computes in: layers, losses, optimizers and their state.
+
+    Call it before the first layer is made; what exists keeps its type. Imports Keras. On JAX, 64-bit numbers are
+    switched on or off for the whole process.
+
+    Args:
+        dtype: ``"float32"`` or ``"float64"``.
+
+    Raises:
+        ValueError: `dtype` is neither.
+    """
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"Unknown dtype {dtype!r}; expected 'float32' or 'float64'.")
+    import keras
+
+    keras.config.set_floatx(dtype)
+    # Keras keeps the policy of the first layer ever made, whatever floatx becomes.
+    keras.config.set_dtype_policy(dtype)
+    if backend() == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", dtype == "float64")
