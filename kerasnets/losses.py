@@ -50,7 +50,8 @@ class _Loss(keras.losses.Loss):
             weight = ops.squeeze(weight, axis=-1)
         while len(weight.shape) < rank:
             weight = ops.expand_dims(weight, axis=-1)
-        if not all(a == b or b in (1, None) or a is None for a, b in zip(losses.shape, weight.shape, strict=True)):
+        pairs = zip(losses.shape, weight.shape, strict=False)
+        if len(weight.shape) != rank or not all(a == b or b in (1, None) or a is None for a, b in pairs):
             raise ValueError(
                 f"`sample_weight` of shape {tuple(weight.shape)} doesn't fit losses of shape {tuple(losses.shape)}."
             )

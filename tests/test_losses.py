@@ -246,6 +246,12 @@ def test_sample_weight_belongs_to_the_first_axis():
     assert_close(losses.MSELoss()(y, logits[:, 0], weight), expected, "float32")
 
 
+@pytest.mark.parametrize("shape", [(3,), (4, 2), (4, 1, 2)])
+def test_sample_weight_that_does_not_fit(shape):
+    with pytest.raises(ValueError, match=r"`sample_weight` of shape .* doesn't fit losses of shape"):
+        losses.CrossEntropyLoss()(np.zeros(4), np.zeros((4, 3), "float32"), np.ones(shape))
+
+
 @pytest.mark.parametrize(
     "loss",
     [
