@@ -14,9 +14,10 @@ Arguments that all of them take:
 - ``weight_decay``: λ ≥ 0. Added to the gradient as λ·θ (AdamW: see there), not what Keras's base class does with it.
 - ``maximize``: whether to climb, not to descend.
 - ``param_groups``: settings for some of the variables: a list of ``{"params": regex, "learning_rate": …,
-  "weight_decay": …}``. The regular expression is searched in the variable's path (``"conv1/bias"``); the first entry
-  that matches counts, and what an entry leaves out is the optimizer's. A group's rate follows the schedule from its own
-  base; when ``optimizer.learning_rate`` is set, it moves by the same ratio.
+  "weight_decay": …}``. The regular expression is searched in the variable's path, such as ``"conv1/bias"`` (begin it
+  with ``(^|/)``, not with ``^``: Keras puts the model's name before the path, or not); the first entry that matches
+  counts, and what an entry leaves out is the optimizer's. A group's rate follows the schedule from its own base; when
+  ``optimizer.learning_rate`` is set, it moves by the same ratio.
 - ``clip_grad_norm``: all gradients times min(1, clip_grad_norm/(‖g‖₂ + 1e-6)), as ``torch.nn.utils.clip_grad_norm_``
   does; ``clip_grad_value``: every component into ± that, as ``clip_grad_value_`` does. Keras's ``clipnorm``,
   ``clipvalue``, ``global_clipnorm`` keep Keras's meanings; one of the five at most.
@@ -225,6 +226,22 @@ class _Optimizer(keras.optimizers.Optimizer):
         self._group_of = tuple(found)
         super().build(variables)
         self._excluded = tuple(not self._use_weight_decay(variable) for variable in variables)
+        self._state = {
+            name: self.add_optimizer_variables(variables, name, initializer=self._begin) for name in self._state_names()
+        }
+
+    def _state_names(self) -> list[str]:
+        """PyTorch's names of the tensors that the rule keeps for each variable, in the order of the file."""
+        raise NotImplementedError
+
+    def _begin(self, shape, dtype=None):
+        """The state before the first step."""
+        return ops.zeros(shape, dtype)
+
+    def state_of(self, variable) -> dict:
+        """The state kept for `variable`: PyTorch's name (``"exp_avg"``) → a variable of the same shape."""
+        index = self._get_variable_index(variable)
+        return {name: variables[index] for name, variables in self._state.items()}
 
     # The step
 
@@ -235,7 +252,7 @@ class _Optimizer(keras.optimizers.Optimizer):
         if self.clip_grad_norm is None and self.clip_grad_value is None:
             return super()._clip_gradients(grads)
         # Written with where: Keras's minimum, maximum and clip may return float32 for float64.
-        grads = [ops.convert_to_tensor(g) for g in grads]
+        grads = [_dense(g) for g in grads]
         if self.clip_grad_norm is not None:
             # Squares of 16-bit gradients are summed in float32, as PyTorch's norm does it.
             norm = ops.sqrt(sum(ops.sum(ops.square(ops.cast(g, _at_least_float32(g.dtype)))) for g in grads))
@@ -255,7 +272,7 @@ class _Optimizer(keras.optimizers.Optimizer):
         """The value, gradient (with its weight decay) and learning rate of `variable`, in its dtype."""
         dtype = variable.dtype
         value = ops.convert_to_tensor(variable)
-        gradient = ops.cast(ops.convert_to_tensor(gradient), dtype)
+        gradient = ops.cast(_dense(gradient), dtype)
         if self.maximize:
             gradient = -gradient
         rate = ops.cast(self.learning_rate_of(variable, learning_rate), dtype)
@@ -286,6 +303,12 @@ class _Optimizer(keras.optimizers.Optimizer):
             clip_grad_value=self.clip_grad_value,
         )
         return config
+
+
+def _dense(gradient):
+    """`gradient` as a tensor; TensorFlow gives an embedding's as slices of rows, where a row can come twice."""
+    sliced = hasattr(gradient, "dense_shape")
+    return ops.add(gradient, ops.zeros((), gradient.dtype)) if sliced else ops.convert_to_tensor(gradient)
 
 
 def _at_least_float32(dtype) -> str:
@@ -400,16 +423,13 @@ class SGD(_MomentumOptimizer):
         self.nesterov = bool(nesterov)
         self._add_momentum(momentum)
 
-    def build(self, variables):
-        if self.built:
-            return
-        super().build(variables)
-        self._velocities = self.add_optimizer_variables(variables, "velocity") if self._has_buffers else None
+    def _state_names(self):
+        return ["momentum_buffer"] if self._has_buffers else []
 
     def update_step(self, gradient, variable, learning_rate):
         value, gradient, rate = self._start(gradient, variable, learning_rate)
         if self._has_buffers:
-            velocity = self._velocities[self._get_variable_index(variable)]
+            velocity = self.state_of(variable)["momentum_buffer"]
             momentum = ops.cast(self._momentum, variable.dtype)
             fresh = gradient
             if self.dampening:
@@ -481,29 +501,24 @@ class RMSprop(_MomentumOptimizer):
         self.centered = bool(centered)
         self._add_momentum(momentum)
 
-    def build(self, variables):
-        if self.built:
-            return
-        super().build(variables)
-        self._square_avgs = self.add_optimizer_variables(variables, "square_avg")
-        self._grad_avgs = self.add_optimizer_variables(variables, "grad_avg") if self.centered else None
-        self._buffers = self.add_optimizer_variables(variables, "momentum_buffer") if self._has_buffers else None
+    def _state_names(self):
+        return ["square_avg"] + ["grad_avg"] * self.centered + ["momentum_buffer"] * self._has_buffers
 
     def update_step(self, gradient, variable, learning_rate):
         value, gradient, rate = self._start(gradient, variable, learning_rate)
-        index = self._get_variable_index(variable)
-        square_avg = self._square_avgs[index]
+        state = self.state_of(variable)
+        square_avg = state["square_avg"]
         mean = updated = ops.convert_to_tensor(square_avg) * self.rho + ops.square(gradient) * (1.0 - self.rho)
         self.assign(square_avg, updated)
         if self.centered:
-            grad_avg = self._grad_avgs[index]
+            grad_avg = state["grad_avg"]
             average = ops.convert_to_tensor(grad_avg)
             average = average + (gradient - average) * (1.0 - self.rho)
             self.assign(grad_avg, average)
             mean = updated - ops.square(average)
         step = gradient / (ops.sqrt(mean) + self.epsilon)
         if self._has_buffers:
-            buffer = self._buffers[index]
+            buffer = state["momentum_buffer"]
             step = ops.cast(self._momentum, variable.dtype) * ops.convert_to_tensor(buffer) + step
             self.assign(buffer, step)
         self.assign(variable, value - rate * step)
@@ -595,13 +610,8 @@ class Adam(_Optimizer):
     def _move(self, value):
         self._one_minus_beta_1.assign(1.0 - value)
 
-    def build(self, variables):
-        if self.built:
-            return
-        super().build(variables)
-        self._exp_avgs = self.add_optimizer_variables(variables, "exp_avg")
-        self._exp_avg_sqs = self.add_optimizer_variables(variables, "exp_avg_sq")
-        self._max_exp_avg_sqs = self.add_optimizer_variables(variables, "max_exp_avg_sq") if self.amsgrad else None
+    def _state_names(self):
+        return ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * self.amsgrad
 
     @staticmethod
     def _plain_beta(given, one_minus_beta):
@@ -615,18 +625,17 @@ class Adam(_Optimizer):
 
     def update_step(self, gradient, variable, learning_rate):
         value, gradient, rate = self._start(gradient, variable, learning_rate)
-        index, dtype = self._get_variable_index(variable), variable.dtype
-        exp_avg, exp_avg_sq = self._exp_avgs[index], self._exp_avg_sqs[index]
+        state, dtype = self.state_of(variable), variable.dtype
         new_1, new_2 = ops.cast(self._one_minus_beta_1, dtype), ops.cast(self._one_minus_beta_2, dtype)
-        mean, square = ops.convert_to_tensor(exp_avg), ops.convert_to_tensor(exp_avg_sq)
+        mean, square = ops.convert_to_tensor(state["exp_avg"]), ops.convert_to_tensor(state["exp_avg_sq"])
         mean = mean + new_1 * (gradient - mean)
         square = (1.0 - new_2) * square + new_2 * ops.square(gradient)
-        self.assign(exp_avg, mean)
-        self.assign(exp_avg_sq, square)
+        self.assign(state["exp_avg"], mean)
+        self.assign(state["exp_avg_sq"], square)
         if self.amsgrad:
-            largest = ops.convert_to_tensor(self._max_exp_avg_sqs[index])
+            largest = ops.convert_to_tensor(state["max_exp_avg_sq"])
             square = ops.where(largest > square, largest, square)
-            self.assign(self._max_exp_avg_sqs[index], square)
+            self.assign(state["max_exp_avg_sq"], square)
         correction_1 = ops.cast(self._bias_correction(self._one_minus_beta_1), dtype)
         correction_2 = ops.cast(ops.sqrt(self._bias_correction(self._one_minus_beta_2)), dtype)
         self.assign(variable, value - rate / correction_1 * mean / (ops.sqrt(square) / correction_2 + self.epsilon))
@@ -729,16 +738,16 @@ class Adagrad(_Optimizer):
         self.initial_accumulator_value = initial_accumulator_value
         self.epsilon = epsilon
 
-    def build(self, variables):
-        if self.built:
-            return
-        super().build(variables)
-        begin = keras.initializers.Constant(self.initial_accumulator_value)
-        self._sums = self.add_optimizer_variables(variables, "sum", initializer=begin)
+    def _state_names(self):
+        return ["sum"]
+
+    def _begin(self, shape, dtype=None):
+        # Not keras.initializers.Constant, which rounds to float32 on TensorFlow.
+        return ops.full(shape, self.initial_accumulator_value, dtype)
 
     def update_step(self, gradient, variable, learning_rate):
         value, gradient, rate = self._start(gradient, variable, learning_rate)
-        accumulator = self._sums[self._get_variable_index(variable)]
+        accumulator = self.state_of(variable)["sum"]
         total = ops.convert_to_tensor(accumulator) + ops.square(gradient)
         self.assign(accumulator, total)
         if self.lr_decay:
@@ -802,17 +811,13 @@ class Adadelta(_Optimizer):
         self.rho = float(rho)
         self.epsilon = epsilon
 
-    def build(self, variables):
-        if self.built:
-            return
-        super().build(variables)
-        self._square_avgs = self.add_optimizer_variables(variables, "square_avg")
-        self._acc_deltas = self.add_optimizer_variables(variables, "acc_delta")
+    def _state_names(self):
+        return ["square_avg", "acc_delta"]
 
     def update_step(self, gradient, variable, learning_rate):
         value, gradient, rate = self._start(gradient, variable, learning_rate)
-        index = self._get_variable_index(variable)
-        square_avg, acc_delta = self._square_avgs[index], self._acc_deltas[index]
+        state = self.state_of(variable)
+        square_avg, acc_delta = state["square_avg"], state["acc_delta"]
         square = ops.convert_to_tensor(square_avg) * self.rho + ops.square(gradient) * (1.0 - self.rho)
         deltas = ops.convert_to_tensor(acc_delta)
         delta = ops.sqrt(deltas + self.epsilon) / ops.sqrt(square + self.epsilon) * gradient

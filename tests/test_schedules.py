@@ -1,6 +1,5 @@
 """The schedules against torch.optim.lr_scheduler, stepped as a PyTorch program steps it."""
 
-import contextlib
 import math
 
 import hypothesis
@@ -8,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import torch
+from gradients import precision
 from hypothesis import strategies as st
 
 from kerasnets import schedules
@@ -15,21 +15,6 @@ from kerasnets import schedules
 lr_scheduler = torch.optim.lr_scheduler
 rates = st.floats(1e-4, 2.0)
 gammas = st.floats(0.3, 1.2)
-
-
-@contextlib.contextmanager
-def floatx(dtype):
-    """Keras's float type for a while, with JAX's switch for 64 bits; JAX keys what it compiles on that switch."""
-    before = keras.config.floatx()
-    with contextlib.ExitStack() as stack:
-        if dtype == "float64" and keras.config.backend() == "jax":
-            import jax
-
-            stack.callback(jax.config.update, "jax_enable_x64", jax.config.jax_enable_x64)
-            jax.config.update("jax_enable_x64", True)
-        stack.callback(keras.config.set_floatx, before)
-        keras.config.set_floatx(dtype)
-        yield
 
 
 def torch_rates(make, learning_rate, n, make_optimizer=torch.optim.SGD, **kwargs):
@@ -53,7 +38,7 @@ def agree(schedule, make, learning_rate, n, atol=0.0):
     assert type(again) is type(schedule)
     assert again.get_config() == schedule.get_config()
     for dtype, rtol, floor in (("float64", 1e-9, 1e-14), ("float32", 4e-6, 1e-12)):
-        with floatx(dtype):
+        with precision(dtype):
             for this in (schedule, again):
                 found = [this(step) for step in range(n)]
                 assert {keras.backend.standardize_dtype(rate.dtype) for rate in found} == {dtype}
@@ -163,7 +148,7 @@ def test_one_cycle_lr(max_lr, total, pct_start, strategy, three_phase, adam):
     expected, momenta = torch_rates(lambda o: lr_scheduler.OneCycleLR(o, max_lr, **options), 0.1, total, **kwargs)
     schedule = schedules.OneCycleLR(max_lr, **options)
     for dtype, rtol in (("float64", 1e-11), ("float32", 4e-6)):
-        with floatx(dtype):
+        with precision(dtype):
             found = np.array([[float(schedule(t)), float(schedule.momentum(t))] for t in range(total)]).T
             np.testing.assert_allclose(found[0], expected, rtol=rtol, atol=rtol * max_lr * 1e-3)
             np.testing.assert_allclose(found[1], momenta, rtol=rtol)
