@@ -122,7 +122,7 @@ def train(
         out: folder for ``result.json`` and ``model.keras``. A run that was killed goes on from its last finished epoch
             when it is started again with the same settings and folder.
         arrays: ``((x, y), (x_test, y_test))`` to use in place of the recipe's data set.
-        log_every: print a document's line (mean loss of so many batches) in place of Keras's progress bar; default: 100,
+        log_every: print a document's line (mean loss of so many batches), no progress bar; default: 100,
             or all batches of an epoch if there are fewer, where standard output is no terminal.
         verbose: Keras's ``verbose`` of ``fit`` where no lines are printed; 0 is silent.
         callbacks: further Keras callbacks.
