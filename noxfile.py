@@ -47,7 +47,13 @@ def tests(session: nox.Session, backend: str, device: str) -> None:
     install(session, backend)
     if device == "gpu" and CUDA[backend]:
         session.install("-c", "constraints.txt", *CUDA[backend])
-    session.run("python", "-m", "pytest", "--device", device, *session.posargs, env={"KERAS_BACKEND": backend})
+    environment = {"KERAS_BACKEND": backend}
+    workers = []
+    if device == "cpu":
+        # One worker a core, and one thread each: PyTorch's threads get in each other's way on shared cores.
+        environment["OMP_NUM_THREADS"] = "1"
+        workers = ["-n", "auto", "--dist", "loadfile"]
+    session.run("python", "-m", "pytest", "--device", device, *workers, *session.posargs, env=environment)
 
 
 @nox.session

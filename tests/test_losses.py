@@ -20,7 +20,7 @@ def problems(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     dtype = draw(DTYPES)
     classes = draw(st.sampled_from([2, 5]))
-    shape = draw(st.sampled_from([(1,), (6,), (4, 2), (2, 1, 3)]))  # few, since JAX compiles for each
+    shape = draw(st.sampled_from([(6,), (2, 1, 3)]))  # few, since JAX compiles for each
     labels = rng.integers(0, classes, shape)
     ignore_index = draw(st.sampled_from([-100, -1, 0, 1]))
     if draw(st.booleans()):
@@ -95,7 +95,7 @@ def test_nll_from_probabilities_takes_the_logarithm_first(problem):
         assert_same_loss(ours, theirs, labels, p, dtype, before=torch.log)
 
 
-@given(st.sampled_from([(1,), (6,), (4, 2), (2, 1, 3)]), DTYPES, REDUCTIONS, st.integers(0, 1000))
+@given(st.sampled_from([(6,), (2, 1, 3)]), DTYPES, REDUCTIONS, st.integers(0, 1000))
 def test_mse(shape, dtype, reduction, seed):
     rng = np.random.default_rng(seed)
     y, x = rng.normal(size=(2, *shape)).astype(dtype)
