@@ -5,6 +5,8 @@ import contextlib
 import keras
 import numpy as np
 
+from kerasnets import backend
+
 
 def value_and_gradients(function, *arrays):
     """The scalar `function` of `arrays` and its gradient with respect to each, as NumPy arrays."""
@@ -17,7 +19,7 @@ def value_and_gradients(function, *arrays):
         import jax
 
         tensors = [keras.ops.convert_to_tensor(a) for a in arrays]
-        value, gradients = jax.value_and_grad(function, argnums=tuple(range(len(arrays))))(*tensors)
+        value, gradients = jax.jit(jax.value_and_grad(function, argnums=tuple(range(len(arrays)))))(*tensors)
     else:
         import tensorflow as tf
 
@@ -29,25 +31,15 @@ def value_and_gradients(function, *arrays):
     return keras.ops.convert_to_numpy(value), [keras.ops.convert_to_numpy(g) for g in gradients]
 
 
-def _set_precision(dtype):
-    keras.config.set_floatx(dtype)
-    # Keras keeps the policy of the first layer ever made, whatever floatx becomes.
-    keras.config.set_dtype_policy(dtype)
-    if keras.backend.backend() == "jax":
-        import jax
-
-        jax.config.update("jax_enable_x64", dtype == "float64")
-
-
 @contextlib.contextmanager
 def precision(dtype):
-    """New layers and losses compute in `dtype`; JAX has 64-bit numbers where that needs them."""
+    """New layers and losses compute in `dtype`."""
     before = keras.config.floatx()
-    _set_precision(dtype)
+    backend.set_dtype(dtype)
     try:
         yield
     finally:
-        _set_precision(before)
+        backend.set_dtype(before)
 
 
 def assert_close(actual, expected, dtype):
