@@ -11,8 +11,6 @@ import pytest
 
 import kerasnets
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
-
 hypothesis.settings.register_profile("default", deadline=None, max_examples=15, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("default")
 
