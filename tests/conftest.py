@@ -3,7 +3,6 @@
 import os
 
 # The oracle first: TensorFlow imported before torchvision (and its Triton) aborts the process.
-import torch  # isort: skip
 import torchvision  # noqa: F401  # isort: skip
 
 import hypothesis

@@ -20,9 +20,6 @@ import kerasnets
 from kerasnets import plots
 from kerasnets.plots import canvas
 
-# NumPy says this of torch's tensors wherever Keras makes an array of one.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 NAMES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 HAS_CHINESE_FONT = not canvas.undrawable("".join(canvas.WORDS["zh"].values()))
 needs_chinese_font = pytest.mark.skipif(not HAS_CHINESE_FONT, reason="needs a font with Chinese characters")
