@@ -1,0 +1,637 @@
+"""Compares a network with its PyTorch original: same weights, same batches, no dropout.
+
+PyTorch disagrees with itself: in another memory format, or on another number of threads, it adds numbers up in another
+order, and training makes the difference grow. What can be asked of another backend is therefore measured beside it, as
+the noise floor: how far PyTorch is from PyTorch, from the same state and on the same batches,
+
+- with two threads in place of one;
+- in channels_last memory format in place of NCHW, where there is a convolution;
+- from weights that are moved by one rounding each, at random up or down: the first two may well give the same bits, as
+  for a small linear layer, and say nothing then about a backend that sums in a third order;
+- in float64, with batch norm written out as a formula: PyTorch's kernel adds up one number after the other, and is a
+  hundred roundings away from a more careful sum, whatever the threads and the format.
+
+Differences are relative: the largest one in a tensor over the largest value in that tensor. A noise floor is taken to
+be 4 units of rounding at least. Two checks are made of a training:
+
+- One step at a time: PyTorch's weights, buffers and optimizer state after 0, 10, 100 and 938 steps are loaded, and both
+  sides take one step. Bounds: 1e-10 in float64, 10 times the noise floor in float32.
+- Running free: both sides train on their own. Bounds: in float64, weights and buffers within 1e-10 after 100 steps; in
+  float32, test loss and test accuracy within 10 times the noise floor, which is here the largest difference between any
+  two of PyTorch's runs. (Not within 1 times: of four runs that differ by chance alone, the fourth is outside the range
+  of the other three in every second case.)
+
+Adam's weights in float64 may be 10 noise floors off where that is more than 1e-10: its first step from a gradient that
+happens to be as small as ε has any length, so that roundings of 1e-13 in the gradients become 1e-9 in the weights.
+
+A bias before a batch norm has no true gradient, since the mean is subtracted again. Its gradient is rounding noise, and
+is bounded by the scale of its layer's other gradient. Adam turns that noise into steps of full length: these biases,
+and the running means that they shift, are not compared under Adam.
+"""
+
+import contextlib
+import copy
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+# PyTorch first: TensorFlow imported before torchvision (and its Triton) aborts the process.
+import torch  # isort: skip
+import torchvision  # noqa: F401  # isort: skip
+
+import keras
+import matplotlib.figure
+import numpy as np
+
+from kerasnets import backend, batches, data, layers, originals, plots, recipes, schedules, training
+from kerasnets.optimizer_state import load_optimizer_state_dict
+from kerasnets.state_dict import entries, load_state_dict
+
+OPTIMIZERS = ("SGD", "Adam", "StepLR")
+DTYPES = ("float64", "float32")
+#: Steps after which PyTorch's state is loaded; 938 is an epoch of 60,000 images in batches of 64.
+POINTS = (0, 10, 100, 938)
+#: Bound of relative differences in float64.
+EXACT = 1e-10
+#: Bound in float32, in noise floors.
+FACTOR = 10.0
+#: Units of rounding that a noise floor is at least.
+LEAST = 4.0
+#: Steps of running free in float64.
+FREE_STEPS = 100
+
+#: Quantity ("gradients") → tensor's name → array.
+Values = dict[str, dict[str, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A training that both sides do.
+
+    Attributes:
+        name: one of :data:`OPTIMIZERS`.
+        recipe: network without dropout, loss, optimizer, batch size and data set.
+        drops: arguments of ``StepLR`` beside the learning rate; None: a constant rate.
+        seed: seed of initial weights and batch order.
+    """
+
+    name: str
+    recipe: recipes.Recipe
+    drops: Mapping[str, Any] | None = None
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One comparison.
+
+    Attributes:
+        network, optimizer, dtype: what was trained.
+        check: ``"one step"`` or ``"running free"``.
+        steps: steps done before the comparison.
+        quantity: what was compared: outputs, loss, gradients, weights, buffers, test loss or test accuracy.
+        tensor: the tensor that came closest to its bound, by PyTorch's name.
+        difference: between Keras and PyTorch: relative, or in percentage points for the test accuracy.
+        noise: the noise floor, in the same unit.
+        bound: what the difference must not exceed.
+    """
+
+    network: str
+    optimizer: str
+    dtype: str
+    check: str
+    steps: int
+    quantity: str
+    tensor: str
+    difference: float
+    noise: float
+    bound: float
+
+    @property
+    def share(self) -> float:
+        """The difference over its bound."""
+        return self.difference / self.bound
+
+    @property
+    def broken(self) -> bool:
+        """Whether the bound is broken; a difference that is no number breaks it."""
+        return not self.difference <= self.bound
+
+
+def case(name: str, recipe: recipes.Recipe, steps: int, seed: int = 0) -> Case:
+    """The training called `name` of a recipe's network.
+
+    Args:
+        name: ``"SGD"`` or ``"Adam"``, with the recipe's options where that is its optimizer, else learning rate 0.01
+            and momentum 0.9, or PyTorch's defaults; or ``"StepLR"``: the recipe's optimizer, with a drop of its rate by
+            a tenth every 50 steps (in shorter runs: half-way).
+        recipe: a recipe of the network.
+        steps: length of the run.
+        seed: seed of initial weights and batch order.
+
+    Raises:
+        ValueError: there is no such training, or no step.
+    """
+    if name not in OPTIMIZERS:
+        raise ValueError(f"Unknown optimizer {name!r}; expected one of {', '.join(map(repr, OPTIMIZERS))}.")
+    if steps < 1:
+        raise ValueError(f"steps={steps}: expected at least 1.")
+    if recipe.network in ("ConvNeuralNetwork", "FashionNetwork"):
+        recipe = recipe.replace(options={**recipe.options, "dropout": 0.0})
+    if name == "StepLR":
+        return Case(name, recipe, {"step_size": 2, "gamma": 0.9, "steps_per_epoch": max(1, min(steps, 100) // 4)}, seed)
+    if name != recipe.optimizer:
+        options = {"learning_rate": 0.01, "momentum": 0.9} if name == "SGD" else {"learning_rate": 1e-3}
+        recipe = recipe.replace(optimizer=name, optimizer_options=options)
+    return Case(name, recipe, None, seed)
+
+
+def arrays_of(recipe: recipes.Recipe):
+    """The recipe's data set, or the sample of Fashion-MNIST where that is not on this machine.
+
+    Returns:
+        The recipe, moved to the sample if need be; and ``((x, y), (x_test, y_test))``, padded as it says.
+    """
+    try:
+        found = data.load_data(recipe.dataset, download=False)
+    except data.DataNotFoundError:
+        recipe = recipe.replace(dataset="fashion_mnist_sample")
+        found = data.load_data(recipe.dataset)
+    return recipe, training.prepared(recipe, found)
+
+
+# --- PyTorch's side ---------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One way of PyTorch to compute the same."""
+
+    name: str
+    threads: int = 1
+    memory_format: torch.memory_format = torch.contiguous_format
+    nudged: bool = False
+    composed: bool = False
+
+
+PLAIN = Variant("NCHW, 1 thread")
+_OTHERS = (
+    Variant("2 threads", threads=2),
+    Variant("channels_last", memory_format=torch.channels_last),
+    Variant("one rounding", nudged=True),
+    Variant("batch norm's formula", composed=True),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """PyTorch's three state_dicts after so many steps."""
+
+    steps: int
+    model: Mapping[str, torch.Tensor]
+    optimizer: Mapping[str, Any] | None = None
+    scheduler: Mapping[str, Any] | None = None
+
+
+class Original:
+    """The original with its optimizer and scheduler, in some state."""
+
+    def __init__(self, case: Case, dtype: str, state: State, variant: Variant = PLAIN):
+        recipe = case.recipe
+        self.case, self.variant, self.steps, self.dtype = case, variant, state.steps, dtype
+        self.model = originals.build(recipe.network, **recipe.options)
+        self.model.to(dtype=getattr(torch, dtype), memory_format=variant.memory_format)
+        self.model.load_state_dict(state.model)
+        if variant.nudged:
+            self._nudge()
+        if variant.composed:
+            for module in _batch_norms(self.model):
+                module.forward = functools.partial(_batch_norm, module)
+        options = {{"learning_rate": "lr"}.get(key, key): value for key, value in recipe.optimizer_options.items()}
+        self.optimizer = getattr(torch.optim, recipe.optimizer)(self.model.parameters(), **options)
+        self.scheduler = None
+        if case.drops:
+            drops = {key: value for key, value in case.drops.items() if key != "steps_per_epoch"}
+            self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, **drops)
+        if state.optimizer is not None:
+            # A copy: PyTorch's optimizer goes on in the tensors that it is given.
+            self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
+            if self.scheduler:
+                self.scheduler.load_state_dict(state.scheduler)
+
+    def _nudge(self) -> None:
+        generator = torch.Generator().manual_seed(self.case.seed)
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                up = torch.rand(parameter.shape, generator=generator) < 0.5
+                towards = torch.where(up, torch.inf, -torch.inf).to(parameter.dtype)
+                parameter.copy_(torch.nextafter(parameter, towards))
+
+    def images(self, x: np.ndarray) -> torch.Tensor:
+        """A batch as the documents' loaders give it, ``(batch, 1, height, width)``."""
+        images = torch.from_numpy(x).to(getattr(torch, self.dtype)).unsqueeze(1)
+        return images.contiguous(memory_format=self.variant.memory_format)
+
+    def step(self, x: np.ndarray, y: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """One training step on a batch; returns the outputs before it, and the loss."""
+        self.model.train()
+        self.optimizer.zero_grad()
+        outputs = self.model(self.images(x))
+        loss = criterion(self.case.recipe)(outputs, torch.from_numpy(y))
+        loss.backward()
+        self.optimizer.step()
+        self.steps += 1
+        if self.scheduler and self.steps % self.case.drops["steps_per_epoch"] == 0:
+            self.scheduler.step()
+        return outputs.detach(), loss.detach()
+
+    def state(self) -> State:
+        """A copy of the state."""
+        parts = [part.state_dict() if part else None for part in (self.model, self.optimizer, self.scheduler)]
+        return State(self.steps, *copy.deepcopy(parts))
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """Outputs in evaluation mode."""
+        self.model.eval()
+        with torch.no_grad():
+            return np.concatenate([self.model(self.images(x[i : i + 500])).numpy() for i in range(0, len(x), 500)])
+
+    def values(self, x: np.ndarray, y: np.ndarray) -> Values:
+        """Take one step on a batch; returns everything that it touched."""
+        with _threads(self.variant.threads):
+            evaluated = self.outputs(x)
+            outputs, loss = self.step(x, y)
+        return {
+            "outputs": {"in training": outputs.numpy(), "in evaluation": evaluated},
+            "loss": {"loss": loss.numpy()},
+            "gradients": {name: p.grad.numpy() for name, p in self.model.named_parameters()},
+            "weights": {name: p.detach().numpy() for name, p in self.model.named_parameters()},
+            "buffers": _running(self.model.state_dict()),
+        }
+
+
+def criterion(recipe: recipes.Recipe) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """The recipe's loss in PyTorch, of outputs and labels."""
+    options = dict(recipe.loss_options)
+    from_probabilities = options.pop("from_probabilities", False)
+    loss = getattr(torch.nn, recipe.loss)(**options)
+    return (lambda outputs, y: loss(torch.log(outputs), y)) if from_probabilities else loss
+
+
+def _batch_norms(model: torch.nn.Module) -> list[torch.nn.Module]:
+    return [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)]
+
+
+def _batch_norm(module: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """The formula of ``torch.nn.BatchNorm2d``, operation by operation."""
+    mean, variance = module.running_mean, module.running_var
+    if module.training:
+        axes = [axis for axis in range(x.ndim) if axis != 1]
+        variance, mean = torch.var_mean(x, axes, correction=0)
+        count = x.numel() // x.shape[1]
+        with torch.no_grad():
+            module.running_mean.lerp_(mean, module.momentum)
+            module.running_var.lerp_(variance * (count / (count - 1)), module.momentum)
+    mean, variance, weight, bias = (
+        value.reshape(1, -1, *[1] * (x.ndim - 2)) for value in (mean, variance, module.weight, module.bias)
+    )
+    return (x - mean) / torch.sqrt(variance + module.eps) * weight + bias
+
+
+def _running(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value) for name, value in state.items() if ".running_" in name}
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What came of running free.
+
+    Attributes:
+        losses: mean training loss so far, after each step.
+        weights: weights and running statistics at the end, by PyTorch's names.
+        test_loss: mean loss on the test images.
+        test_accuracy: in percent.
+        states: PyTorch's states on the way, by steps.
+    """
+
+    losses: Sequence[float]
+    weights: Mapping[str, np.ndarray]
+    test_loss: float
+    test_accuracy: float
+    states: Mapping[int, State] = dataclasses.field(default_factory=dict)
+
+
+def rows(n: int, case: Case, steps: int) -> list[np.ndarray]:
+    """Which images each of the first `steps` batches holds, for `n` images in all."""
+    found, size, epoch = [], case.recipe.batch_size, 0
+    while len(found) < steps:
+        order = batches.epoch_order(n, case.seed, epoch)
+        found += [order[i : i + size] for i in range(0, n, size)]
+        epoch += 1
+    return found[:steps]
+
+
+def start(case: Case) -> State:
+    """PyTorch's own initial weights."""
+    torch.manual_seed(case.seed)
+    return State(0, originals.build(case.recipe.network, **case.recipe.options).state_dict())
+
+
+def run_original(
+    case: Case, arrays, steps: int, dtype: str = "float32", variant: Variant = PLAIN, points: Sequence[int] = ()
+) -> Run:
+    """Train the original for so many steps.
+
+    Args:
+        case: what to train.
+        arrays: ``((x, y), (x_test, y_test))``.
+        steps: number of steps.
+        dtype: ``"float32"`` or ``"float64"``.
+        variant: how PyTorch computes.
+        points: after how many steps to keep the state.
+    """
+    (x, y), test = arrays
+    with _threads(variant.threads):
+        original = Original(case, dtype, start(case), variant)
+        states, losses, total, seen = {}, [], 0.0, 0
+        for batch in rows(len(x), case, steps):
+            if original.steps in points:
+                states[original.steps] = original.state()
+            _, loss = original.step(x[batch], y[batch])
+            total, seen = total + float(loss) * len(batch), seen + len(batch)
+            losses.append(total / seen)
+        if original.steps in points:
+            states[original.steps] = original.state()
+        outputs = original.outputs(test[0])
+    kept = {name: np.asarray(value) for name, value in original.model.state_dict().items()}
+    kept = {name: value for name, value in kept.items() if value.dtype.kind == "f"}
+    return Run(losses, kept, *tested(case, outputs, test[1]), states)
+
+
+def tested(case: Case, outputs: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Mean loss (in float64) and accuracy in percent of outputs for the labels `y`."""
+    loss = criterion(case.recipe)(torch.from_numpy(outputs).double(), torch.from_numpy(y))
+    return float(loss), 100.0 * float((outputs.argmax(axis=1) == y).mean())
+
+
+def variants(case: Case, dtype: str) -> list[Variant]:
+    """PyTorch's other ways to compute the case, as far as they can make a difference."""
+    original = originals.build(case.recipe.network, **case.recipe.options)
+    convolves = any(parameter.ndim == 4 for parameter in original.parameters())
+    normalises = bool(_batch_norms(original)) and dtype == "float64"
+    return [
+        variant
+        for variant in _OTHERS
+        if (convolves or variant.memory_format == torch.contiguous_format) and (normalises or not variant.composed)
+    ]
+
+
+# --- Keras's side -----------------------------------------------------------------------------------------------------
+
+
+class _Recorder(keras.optimizers.Optimizer):
+    """Keeps the gradients, and leaves the weights alone: exact gradients on every backend, from its own step."""
+
+    def __init__(self):
+        super().__init__(learning_rate=0.0, name="recorder")  # TensorFlow takes no name with "_" before
+
+    def build(self, variables):
+        super().build(variables)
+        self.gradients = self.add_optimizer_variables(variables, "gradient")
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.assign(self.gradients[self._get_variable_index(variable)], gradient)
+
+
+class _Steps(keras.utils.PyDataset):
+    """The first batches of a training as one epoch."""
+
+    def __init__(self, x, y, rows):
+        super().__init__()
+        self.x, self.y, self.rows = x, y, rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return self.x[self.rows[index]], self.y[self.rows[index]]
+
+
+class Ported:
+    """The Keras network, compiled as the case says, in Keras's current float type."""
+
+    def __init__(self, case: Case):
+        self.case = case
+        recipe = case.recipe
+        if case.drops:
+            rate = schedules.StepLR(recipe.optimizer_options["learning_rate"], **case.drops)
+            recipe = recipe.replace(optimizer_options={**recipe.optimizer_options, "learning_rate": rate})
+        self.model = training.compiled(recipe)
+        self._probe = training.compiled(recipe)
+        self._probe.compile(optimizer=_Recorder(), loss=self._probe.loss)
+
+    def load(self, state: State) -> None:
+        """Take over PyTorch's weights, buffers, optimizer state and schedule."""
+        load_state_dict(self.model, state.model)
+        load_state_dict(self._probe, state.model)
+        names = [name for name in state.model if name.endswith((".weight", ".bias"))]
+        kept = state.optimizer
+        if kept is None:
+            kept = Original(self.case, keras.config.floatx(), state).optimizer.state_dict()
+        load_optimizer_state_dict(self.model, kept, names, state.scheduler, iterations=state.steps)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Weights and running statistics, in PyTorch's names, shapes and orders."""
+        return {
+            entry.name: entry.to_torch(_numpy(entry.variable))
+            for entry in entries(self.model)
+            if entry.variable is not None
+        }
+
+    def values(self, x: np.ndarray, y: np.ndarray) -> Values:
+        """Take one step on a batch; returns everything that it touched."""
+        evaluated = self.model.predict_on_batch(x)
+        self._probe.train_on_batch(x, y)
+        slots = zip(self._probe.trainable_variables, self._probe.optimizer.gradients, strict=True)
+        slot_of = {id(variable): slot for variable, slot in slots}
+        gradients = {
+            entry.name: entry.to_torch(_numpy(slot_of[id(entry.variable)]))
+            for entry in entries(self._probe)
+            if id(entry.variable) in slot_of
+        }
+        # Not the logged loss, which is float32 on the torch backend.
+        outputs = self._probe(x, training=True)
+        loss = self.model.loss(y, outputs)
+        self.model.train_on_batch(x, y)
+        weights = self.weights()
+        return {
+            "outputs": {"in training": _numpy(outputs), "in evaluation": _numpy(evaluated)},
+            "loss": {"loss": _numpy(loss)},
+            "gradients": gradients,
+            "weights": {name: weights[name] for name in gradients},
+            "buffers": _running(weights),
+        }
+
+    def run(self, arrays, steps: int) -> Run:
+        """Train for so many steps with ``fit``, from PyTorch's initial weights."""
+        (x, y), test = arrays
+        self.load(start(self.case))
+        losses: list[float] = []
+        log = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: losses.append(float(logs["loss"])))
+        self.model.fit(_Steps(x, y, rows(len(x), self.case, steps)), shuffle=False, verbose=0, callbacks=[log])
+        outputs = self.model.predict(test[0], batch_size=500, verbose=0)
+        return Run(losses, self.weights(), *tested(self.case, _numpy(outputs), test[1]))
+
+    def without_gradient(self) -> dict[str, str]:
+        """Biases that feed a batch norm → the batch norm's name, both by PyTorch's names."""
+        found = {}
+        for layer, following in itertools.pairwise(self.model.layers):
+            if isinstance(following, layers.BatchNormalization):
+                found[f"{layer.torch_name}.bias"] = following.torch_name
+        return found
+
+
+def _numpy(value) -> np.ndarray:
+    return keras.ops.convert_to_numpy(value)
+
+
+# --- The comparison ---------------------------------------------------------------------------------------------------
+
+
+def relative(actual: np.ndarray, expected: np.ndarray, scale: float | None = None) -> float:
+    """The largest difference of two tensors over `scale`, by default the largest value of `expected`."""
+    if actual.shape != expected.shape:
+        raise ValueError(f"Tensors of the shapes {actual.shape} and {expected.shape} can't be compared.")
+    scale = float(np.abs(expected).max()) if scale is None else scale
+    return float(np.abs(actual.astype("float64") - expected).max()) / (scale or 1.0)
+
+
+class Comparison:
+    """A case on the active backend against PyTorch.
+
+    Args:
+        case: what to train.
+        arrays: ``((x, y), (x_test, y_test))``.
+        steps: steps of running free in float32, and the last point of :data:`POINTS` that is used.
+    """
+
+    def __init__(self, case: Case, arrays, steps: int):
+        self.case, self.arrays, self.steps = case, arrays, steps
+        self.points = [point for point in POINTS if point <= steps]
+        # In float32 for both types: the states that it passes are as good in float64.
+        self.original = run_original(case, arrays, steps, points=self.points)
+        #: Title → whose → mean training loss so far, by step.
+        self.curves: dict[str, dict[str, Sequence[float]]] = {}
+
+    def figures(self, dtype: str) -> list[Figure]:
+        """Both checks in `dtype`, which becomes Keras's float type."""
+        backend.set_dtype(dtype)
+        ported = Ported(self.case)
+        return [*self.one_step(ported, dtype), *self.running_free(ported, dtype)]
+
+    def _figure(self, dtype: str, check: str, steps: int, quantity: str, tensor: str, difference, noise) -> Figure:
+        least = LEAST * float(np.finfo(dtype).eps)
+        recipe, bound = self.case.recipe, FACTOR * max(noise, least)
+        if dtype == "float64":
+            bound = max(EXACT, bound) if recipe.optimizer == "Adam" and quantity == "weights" else EXACT
+        return Figure(recipe.network, self.case.name, dtype, check, steps, quantity, tensor, difference, noise, bound)
+
+    def one_step(self, ported: Ported, dtype: str) -> list[Figure]:
+        """One step from each of PyTorch's states; the tensor nearest to its bound of each quantity."""
+        (x, y), _ = self.arrays
+        no_gradient, found = ported.without_gradient(), []
+        for point in self.points:
+            state = self.original.states[point]
+            batch = rows(len(x), self.case, point + 1)[-1]
+            images, labels = x[batch].astype(dtype), y[batch]
+            expected = Original(self.case, dtype, state).values(images, labels)
+            others = [Original(self.case, dtype, state, v).values(images, labels) for v in variants(self.case, dtype)]
+            ported.load(state)
+            actual = ported.values(images, labels)
+            for quantity, tensors in expected.items():
+                figures = []
+                for name, tensor in tensors.items():
+                    scale = None
+                    if name in no_gradient and quantity == "gradients":
+                        scale = float(np.abs(tensors[name.replace(".bias", ".weight")]).max())
+                    elif name in no_gradient and self.case.recipe.optimizer == "Adam":
+                        continue
+                    noise = max(relative(other[quantity][name], tensor, scale) for other in others)
+                    difference = relative(actual[quantity][name], tensor, scale)
+                    figures.append(self._figure(dtype, "one step", point, quantity, name, difference, noise))
+                if figures:
+                    found.append(max(figures, key=_nearest))
+        return found
+
+    def running_free(self, ported: Ported, dtype: str) -> list[Figure]:
+        """Both sides on their own: all weights in float64, test loss and accuracy in float32."""
+        case, steps = self.case, self.steps
+        if dtype == "float64":
+            steps = min(steps, FREE_STEPS)
+            original = run_original(case, self.arrays, steps, dtype)
+        else:
+            original = self.original
+        (x, y), (x_test, y_test) = self.arrays
+        keras_run = ported.run(((x.astype(dtype), y), (x_test.astype(dtype), y_test)), steps)
+        others = [run_original(case, self.arrays, steps, dtype, variant) for variant in variants(case, dtype)]
+        self.curves[f"{case.recipe.network}, {case.name}, {dtype}"] = {
+            "PyTorch": original.losses,
+            f"kerasnets on {keras.backend.backend()}": keras_run.losses,
+        }
+        if dtype == "float64":
+            left_out = set()
+            if case.recipe.optimizer == "Adam":
+                for bias, batch_norm in ported.without_gradient().items():
+                    left_out |= {bias, f"{batch_norm}.running_mean"}
+            figures = []
+            for name, tensor in original.weights.items():
+                if name not in left_out:
+                    noise = max(relative(other.weights[name], tensor) for other in others)
+                    difference = relative(keras_run.weights[name], tensor)
+                    figures.append(self._figure(dtype, "running free", steps, "weights", name, difference, noise))
+            return [max(figures, key=_nearest)]
+        pairs = list(itertools.combinations([original, *others], 2))
+        loss_noise = max(abs(a.test_loss - b.test_loss) for a, b in pairs) / original.test_loss
+        loss = abs(keras_run.test_loss - original.test_loss) / original.test_loss
+        # Where no image of the test changes sides between PyTorch's runs, one may still do so here.
+        accuracy_noise = max(100.0 / len(y_test), *(abs(a.test_accuracy - b.test_accuracy) for a, b in pairs))
+        accuracy = abs(keras_run.test_accuracy - original.test_accuracy)
+        return [
+            self._figure(dtype, "running free", steps, "test loss", "", loss, loss_noise),
+            self._figure(dtype, "running free", steps, "test accuracy", "", accuracy, accuracy_noise),
+        ]
+
+
+def _nearest(figure: Figure) -> float:
+    """Sorts by share of the bound, and what is no number last."""
+    return figure.share if figure.difference == figure.difference else float("inf")
+
+
+def worst(figures: Sequence[Figure]) -> list[Figure]:
+    """Of each network, optimizer, type, check and quantity the figure that is nearest to its bound."""
+    found: dict[tuple, Figure] = {}
+    for figure in figures:
+        key = (figure.network, figure.optimizer, figure.dtype, figure.check, figure.quantity)
+        found[key] = max(found.get(key, figure), figure, key=_nearest)
+    return list(found.values())
+
+
+def picture(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> matplotlib.figure.Figure:
+    """Both sides' loss curves, a panel for each of :attr:`Comparison.curves`."""
+    figure = matplotlib.figure.Figure(figsize=(5.0 * len(curves), 4.0), layout="constrained")
+    for axes, (title, losses) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
+        plots.learning_curves(losses, xlabel="step", ylabel="mean training loss so far", ax=axes)
+        axes.set_title(title)
+    return figure

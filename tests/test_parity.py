@@ -1,0 +1,166 @@
+import dataclasses
+import json
+import math
+import runpy
+import sys
+
+import keras
+import numpy as np
+import pytest
+from gradients import precision
+from keras import ops
+from processes import ROOT, run
+
+from kerasnets import backend, batches, data, optimizers, parity, recipes
+
+BACKEND = keras.config.backend()
+
+
+@pytest.fixture(autouse=True)
+def same_float_type_afterwards():
+    with precision("float32"):
+        yield
+
+
+def comparison(network, optimizer, steps):
+    """A comparison on few images in small batches."""
+    recipe = recipes.find(network, "fashion_mnist_sample").replace(batch_size=16)
+    (x, y), (x_test, y_test) = data.load_data("fashion_mnist_sample")
+    arrays = (x[:200], y[:200]), (x_test[:100], y_test[:100])
+    return parity.Comparison(parity.case(optimizer, recipe, steps), parity.training.prepared(recipe, arrays), steps)
+
+
+@pytest.mark.parametrize(
+    ("network", "optimizer", "steps", "dtypes"),
+    [
+        ("Network2", "Adam", 11, parity.DTYPES),
+        ("Net", "StepLR", 11, parity.DTYPES),
+        ("ConvNeuralNetwork", "Adam", 2, ["float64"]),
+    ],
+)
+def test_same_numbers_as_pytorch(network, optimizer, steps, dtypes, pytestconfig):
+    compared = comparison(network, optimizer, steps)
+    if pytestconfig.getoption("--device") == "gpu":
+        dtypes = ["float64"]  # the noise floor of float32 is the CPU's
+    for dtype in dtypes:
+        figures = compared.figures(dtype)
+        assert [figure for figure in figures if figure.broken] == []
+        expected = {"outputs", "loss", "gradients", "weights"} | ({"buffers"} if "Conv" in network else set())
+        for point in [point for point in parity.POINTS if point <= steps]:
+            assert {f.quantity for f in figures if f.check == "one step" and f.steps == point} == expected
+        free = {f.quantity for f in figures if f.check == "running free"}
+        assert free == ({"weights"} if dtype == "float64" else {"test loss", "test accuracy"})
+    ours = f"kerasnets on {BACKEND}"
+    for curves in compared.curves.values():
+        assert list(curves) == ["PyTorch", ours]
+        np.testing.assert_allclose(curves[ours], curves["PyTorch"], rtol=1e-5)
+
+
+def test_biases_without_a_gradient_are_those_before_a_batch_norm():
+    case = parity.case("SGD", recipes.find("ConvNeuralNetwork"), 1)
+    assert parity.Ported(case).without_gradient() == {
+        "conv1.bias": "batch_norm1",
+        "conv2.bias": "batch_norm2",
+        "conv3.bias": "batch_norm3",
+        "fc1.bias": "batch_norm_fc1",
+        "fc2.bias": "batch_norm_fc2",
+    }
+
+
+def stock_sgd(self, gradient, variable, learning_rate):
+    """Keras's own rule, whose velocity holds steps: it differs once the learning rate has changed."""
+    velocity = self.state_of(variable)["momentum_buffer"]
+    new = ops.convert_to_tensor(velocity) * 0.9 - ops.cast(learning_rate, variable.dtype) * gradient
+    self.assign(velocity, new)
+    self.assign_add(variable, new)
+
+
+def test_stock_sgd_breaks_the_bound_when_the_rate_drops(monkeypatch):
+    monkeypatch.setattr(optimizers.SGD, "update_step", stock_sgd)
+    broken = [figure for figure in comparison("Network2", "StepLR", 8).figures("float64") if figure.broken]
+    assert [(figure.check, figure.quantity) for figure in broken] == [("running free", "weights")]
+
+
+def test_keras_epsilon_breaks_the_bound_and_the_exit_code(monkeypatch, tmp_path, capsys):
+    rule = optimizers.Adam.update_step
+
+    def update_step(self, *arguments):
+        self.epsilon = 1e-7
+        rule(self, *arguments)
+        self.epsilon = 1e-8
+
+    monkeypatch.setattr(optimizers.Adam, "update_step", update_step)
+    options = ["--network", "Network2", "--dataset", "fashion_mnist_sample", "--steps", "2", "--dtype", "float64"]
+    monkeypatch.setattr(sys, "argv", ["parity.py", *options, "--optimizer", "Adam", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "experiments" / "parity.py"), run_name="__main__")
+    assert end.value.code == 1
+    result = json.loads((tmp_path / "result.json").read_text())
+    figures = [parity.Figure(**figure) for figure in result["figures"]]
+    broken = [(figure.check, figure.quantity) for figure in figures if figure.broken]
+    assert broken == [("one step", "weights"), ("running free", "weights")]
+    assert result["broken"] == 2
+    assert "Broken: Network2, Adam, float64, one step, step 0: weights" in capsys.readouterr().out
+
+
+def test_experiment_in_a_fresh_process(tmp_path):
+    done = run(
+        *["experiments/parity.py", "--network", "Network2", "--optimizer", "SGD", "--steps", "2", "--device", "cpu"],
+        *["--dtype", "float32", "--dataset", "fashion_mnist_sample", "--out", str(tmp_path)],
+    )
+    assert "noise floor" in done.stdout
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["backend"] == BACKEND
+    assert result["broken"] == 0
+    assert {figure["dtype"] for figure in result["figures"]} == {"float32"}
+    assert (tmp_path / "Network2.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_unknown_network_is_named(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sys, "argv", ["parity.py", "--network", "Resnet", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "experiments" / "parity.py"), run_name="__main__")
+    assert end.value.code == 1
+    assert "'Resnet'; expected one of 'NeuralNetwork'" in capsys.readouterr().err
+
+
+FIGURE = parity.Figure("Net", "SGD", "float32", "one step", 0, "weights", "fc1.bias", 5e-7, 1e-7, 1e-6)
+
+
+@pytest.mark.parametrize(("difference", "broken"), [(1e-6, False), (1.1e-6, True), (math.nan, True), (math.inf, True)])
+def test_broken(difference, broken):
+    figure = dataclasses.replace(FIGURE, difference=difference)
+    assert figure.broken == broken
+    assert parity.worst([FIGURE, figure, FIGURE])[0] is figure
+
+
+def test_relative_is_of_the_largest_value():
+    expected, actual = np.array([4.0, 0.0, -8.0]), np.array([4.0, 2.0, -8.0])
+    assert parity.relative(actual, expected) == 0.25
+    assert parity.relative(actual, expected, scale=2.0) == 1.0
+    assert parity.relative(np.zeros(2), np.zeros(2)) == 0.0
+    with pytest.raises(ValueError, match=r"\(2,\) and \(3,\)"):
+        parity.relative(np.zeros(2), expected)
+
+
+def test_batches_are_those_of_a_training():
+    case = parity.case("SGD", recipes.find("Network2").replace(batch_size=4), 5, seed=3)
+    rows = parity.rows(10, case, 5)
+    assert [len(batch) for batch in rows] == [4, 4, 2, 4, 4]
+    np.testing.assert_array_equal(np.concatenate(rows[:3]), batches.epoch_order(10, 3, 0))
+    np.testing.assert_array_equal(np.concatenate(rows[3:]), batches.epoch_order(10, 3, 1)[:8])
+
+
+def test_set_dtype():
+    backend.set_dtype("float64")
+    layer = keras.layers.Dense(2)
+    assert str(ops.convert_to_numpy(layer(np.full((1, 3), 1 / 3))).dtype) == "float64"
+    with pytest.raises(ValueError, match="'float16'; expected 'float32' or 'float64'"):
+        backend.set_dtype("float16")
+
+
+def test_case_rejects():
+    with pytest.raises(ValueError, match="'Sgd'; expected one of 'SGD', 'Adam', 'StepLR'"):
+        parity.case("Sgd", recipes.find("Net"), 1)
+    with pytest.raises(ValueError, match="steps=0"):
+        parity.case("SGD", recipes.find("Net"), 0)

@@ -1,0 +1,78 @@
+import dataclasses
+import json
+import runpy
+import sys
+
+import keras
+import numpy as np
+import pytest
+from processes import ROOT
+
+from kerasnets import backend, relay
+
+BACKEND = keras.config.backend()
+RECIPE = relay.recipe_of("Network2", "fashion_mnist_sample")
+
+
+def test_float64_ends_with_the_weights_of_one_backend(tmp_path):
+    result = relay.run(("torch", BACKEND, "torch"), RECIPE, "float64", tmp_path)
+    assert result.broken == []
+    assert [leg.backend for leg in result.legs] == ["torch", BACKEND, "torch"]
+    assert {str(array.dtype) for leg in result.legs for array in leg.weights.values()} == {"float64"}
+    # The optimizer and its schedule went along: 94 batches an epoch, the rate halved after each.
+    assert [leg.iterations for leg in result.legs] == [94, 188, 282]
+    assert [leg.learning_rate for leg in result.legs] == pytest.approx([0.005, 0.0025, 0.00125])
+    # Every leg learned something, so that equal weights say something.
+    assert relay.relative(result.legs[0].weights, result.whole.weights) > 1e-3
+    assert relay.relative(result.legs[1].weights, result.whole.weights) > 1e-3
+
+
+def experiment(monkeypatch, folder, *options):
+    """Run the script; returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["relay.py", "--out", str(folder), *options])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "experiments" / "relay.py"), run_name="__main__")
+    return end.value.code
+
+
+def test_experiment_in_float32(tmp_path, monkeypatch, capsys):
+    if BACKEND == "torch":
+        pytest.skip("the experiment needs two backends; on torch alone the test in float64 covers the files")
+    options = ["--network", "Network2", "--dataset", "fashion_mnist_sample", "--dtype", "float32", "--device", "cpu"]
+    assert experiment(monkeypatch, tmp_path, *options, "--order", f"torch,{BACKEND}") == 0
+    assert "noise floor" in capsys.readouterr().out
+    (result,) = json.loads((tmp_path / "result.json").read_text())["results"]
+    assert set(result["figures"]) == {"test loss", "test accuracy"}
+    assert [leg["backend"] for leg in result["legs"]] == ["torch", BACKEND]
+    assert len(result["nudged"]) == relay.NUDGED
+    assert (tmp_path / "float32" / "relay-2.keras").exists()
+
+
+def test_missing_backends_are_left_out_with_the_way_to_install_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(backend, "is_installed", lambda name: name == "torch")
+    assert experiment(monkeypatch, tmp_path, "--dataset", "fashion_mnist_sample") == 1
+    output = capsys.readouterr()
+    for name in ("jax", "tensorflow"):
+        assert f"The backend {name} is not installed" in output.out
+        assert f"pip install 'kerasnets[{name}]'" in output.out
+    assert "needs two backends" in output.err
+
+
+def test_unknown_backend_is_named(monkeypatch, tmp_path, capsys):
+    assert experiment(monkeypatch, tmp_path, "--order", "torch,theano") == 1
+    assert "'theano'" in capsys.readouterr().err
+
+
+def outcome(**changes):
+    weights = {"fc1.weight": np.array([1.0, -2.0])}
+    return dataclasses.replace(relay.Outcome("torch", [0.5], 0.5, 80.0, weights, 94, 0.01), **changes)
+
+
+def test_bounds():
+    moved = outcome(weights={"fc1.weight": np.array([1.0, -2.0 - 1e-8])})
+    assert relay.Result("float64", [moved], outcome(), []).broken == ["weights"]
+    assert relay.Result("float64", [outcome()], outcome(), []).broken == []
+    nudged = [outcome(test_accuracy=80.1, test_loss=0.501)]
+    assert relay.Result("float32", [outcome(test_accuracy=80.9)], outcome(), nudged).broken == []
+    worse = outcome(test_accuracy=78.9, test_loss=float("nan"))
+    assert relay.Result("float32", [worse], outcome(), nudged).broken == ["test loss", "test accuracy"]
