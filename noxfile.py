@@ -15,11 +15,13 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "tests"]
 nox.options.error_on_missing_interpreters = False
 
-#: Backend → the project's extras; and what its packages are called with CUDA in them (torch's always have it on Linux).
-EXTRAS = {"torch": "dev", "jax": "dev,jax", "tensorflow": "dev,tensorflow"}
-CUDA = {"torch": [], "jax": ["jax[cuda13]"], "tensorflow": ["tensorflow[and-cuda]"]}
+#: Backend → what it needs on a CPU, and on a GPU (torch's packages have CUDA in them on Linux).
+NEEDS = {
+    "cpu": {"torch": [".[dev]"], "jax": [".[dev,jax]"], "tensorflow": [".[dev,tensorflow]"]},
+    "gpu": {"torch": [".[dev]"], "jax": [".[dev]", "jax[cuda13]"], "tensorflow": [".[dev]", "tensorflow[and-cuda]"]},
+}
 
-backends = nox.parametrize("backend", [nox.param(name, id=name) for name in EXTRAS])
+backends = nox.parametrize("backend", [nox.param(name, id=name) for name in NEEDS["cpu"]])
 devices = nox.parametrize("device", [nox.param(name, id=name) for name in ("cpu", "gpu")])
 
 
@@ -33,8 +35,8 @@ def why_no_gpu() -> str | None:
     return None
 
 
-def install(session: nox.Session, backend: str) -> None:
-    session.install("-c", "constraints.txt", f".[{EXTRAS[backend]}]")
+def install(session: nox.Session, backend: str, device: str = "cpu") -> None:
+    session.install("-c", "constraints.txt", *NEEDS[device][backend])
 
 
 @nox.session
@@ -44,9 +46,7 @@ def tests(session: nox.Session, backend: str, device: str) -> None:
     """The tests on one backend and device."""
     if device == "gpu" and (reason := why_no_gpu()):
         session.skip(reason)
-    install(session, backend)
-    if device == "gpu" and CUDA[backend]:
-        session.install("-c", "constraints.txt", *CUDA[backend])
+    install(session, backend, device)
     environment = {"KERAS_BACKEND": backend}
     workers = []
     if device == "cpu":

@@ -22,7 +22,7 @@ def main(
     ] = "NeuralNetwork",
     backend: console.Backend = None,
     device: console.Device = "auto",
-    out: console.Out = Path("out/fashion_mnist"),
+    out: Annotated[Path | None, console.OutOption(show_default="out/fashion_mnist/NETWORK")] = None,
     dataset: console.Dataset = "fashion_mnist",
     epochs: console.Epochs = None,
     batch_size: console.BatchSize = None,
@@ -31,6 +31,7 @@ def main(
 ) -> None:
     """Train, print what the document prints, draw pictures."""
     console.start(backend, device)
+    out = out or Path("out/fashion_mnist") / network
     result = console.train(recipes.find(network, dataset), out, epochs, batch_size, seed, log_every=log_every)
     console.finish(result, out)
 

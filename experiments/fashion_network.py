@@ -6,7 +6,6 @@ Examples:
   python experiments/fashion_network.py --dataset fashion_mnist_sample --epochs 2
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -30,11 +29,11 @@ def main(
     console.start(backend, device)
     import keras
 
+    from kerasnets import training
+
     line = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print(f"Training loss: {logs['loss']:.4f}"))
-    recipe = recipes.find("FashionNetwork", dataset)
-    if dropout:
-        recipe = recipe.replace(name=f"FashionNetwork, dropout {dropout}", options={"dropout": dropout})
-    verbose = "auto" if sys.stdout.isatty() else 0
+    recipe = recipes.find("FashionNetwork", dataset, {"dropout": dropout} if dropout else {})
+    verbose = "auto" if training.shows_progress_bars() else 0
     result = console.train(
         recipe, out, epochs, batch_size, seed, log_every=log_every, verbose=verbose, callbacks=[line]
     )

@@ -20,7 +20,7 @@ def main(
     ] = "NeuralNetwork",
     backend: console.Backend = None,
     device: console.Device = "auto",
-    out: console.Out = Path("out/mnist"),
+    out: Annotated[Path | None, console.OutOption(show_default="out/mnist/NETWORK")] = None,
     dataset: console.Dataset = "mnist",
     epochs: console.Epochs = None,
     batch_size: console.BatchSize = None,
@@ -29,6 +29,7 @@ def main(
 ) -> None:
     """Train, print what the document prints, draw pictures."""
     console.start(backend, device)
+    out = out or Path("out/mnist") / network
     result = console.train(recipes.find(network, dataset), out, epochs, batch_size, seed, log_every=log_every)
     console.finish(result, out)
 

@@ -15,16 +15,14 @@ import math
 import statistics
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from kerasnets import backend as backends
 from kerasnets import console, files, recipes
 
-DOCS = Path(__file__).parent.parent / "docs"
-README = DOCS.parent / "README.md"
-RESULTS = DOCS / "results.json"
+ROOT = Path(__file__).parent.parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,49 +53,65 @@ ROWS = (
 
 
 def main(
-    network: Annotated[str | None, typer.Option(help="Train this network only.  [default: all]")] = None,
+    network: Annotated[
+        Literal["NeuralNetwork", "NeuralNetwork_v1", "ConvNeuralNetwork", "FashionNetwork"] | None,
+        typer.Option(help="Train this network only.  [default: all]"),
+    ] = None,
     train: Annotated[bool, typer.Option(help="Train what is missing, or only write the tables.")] = True,
     backend: console.Backend = None,
     device: console.Device = "auto",
+    out: console.Out = ROOT / "docs",
 ) -> None:
     """Train what is missing, write the tables, check the bounds."""
     console.start(backend, device)
+    results = out / "results.json"
     if train:
+        out.mkdir(parents=True, exist_ok=True)
         for row in ROWS:
             if network in (None, row.network):
-                train_row(row)
-    runs = json.loads(RESULTS.read_text())
+                train_row(row, results)
+    runs = read(results)
     table, broken = render(runs)
-    write_tables(table, broken, runs)
+    write_tables(table, broken, runs, out)
     for line in broken:
         typer.echo(f"Out of bounds: {line}", err=True)
     raise typer.Exit(1 if broken else 0)
 
 
-def train_row(row: Row) -> None:
-    """Train the row's recipe with every seed that docs/results.json doesn't have on the active backend."""
+def read(results: Path) -> list[dict]:
+    """The runs that the file has; none where there is no file."""
+    return json.loads(results.read_text()) if results.exists() else []
+
+
+def train_row(row: Row, results: Path) -> None:
+    """Train the row's recipe with every seed that `results` doesn't have on the active backend and device."""
     from kerasnets import data, training
 
     try:
         arrays = data.load_data(row.dataset)
-    except data.DataNotFoundError as error:
+    except (data.DataNotFoundError, data.DamagedDataError) as error:
         console.fail(error)
+    here = (backends.backend(), backends.device())
     for seed in range(row.seeds):
-        runs = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-        if any(is_of(run, row, backends.backend()) and run["seed"] == seed for run in runs):
+        runs = read(results)
+        if any(is_of(run, row, *here) and run["seed"] == seed for run in runs):
             continue
         result = training.train(row.recipe, seed=seed, arrays=arrays, verbose=0)
         print(f"{row.network}, {row.dataset}, {result.backend}, seed {seed}: {result.test_accuracy:.2f} %", flush=True)
         kept = result.to_dict()
         del kept["recipe"]
         runs.append({**kept, "date": date.today().isoformat(), "machine": backends.machine()})
-        DOCS.mkdir(exist_ok=True)
-        files.write_json(RESULTS, runs)
+        files.write_json(results, runs)
 
 
-def is_of(run: dict, row: Row, backend: str) -> bool:
-    """Whether a run of docs/results.json belongs to a row and backend."""
-    return (run["network"], run["dataset"], run["backend"]) == (row.network, row.dataset, backend)
+def is_of(run: dict, row: Row, backend: str, device: str = "cpu") -> bool:
+    """Whether a run belongs to a row, backend and device."""
+    return (run["network"], run["dataset"], run["backend"], run["device"]) == (
+        row.network,
+        row.dataset,
+        backend,
+        device,
+    )
 
 
 def mean_and_sd(values) -> str:
@@ -107,7 +121,7 @@ def mean_and_sd(values) -> str:
 
 
 def render(runs: list[dict]) -> tuple[list[str], list[str]]:
-    """The table's lines, and a line for each mean that is out of bounds.
+    """The table's lines, of runs on a CPU, and a line for each mean that is out of bounds.
 
     A mean must lie within 3 standard errors of the difference √(s²/n + s₀²/n₀), and within 1 point, of native
     PyTorch's; FashionNetwork's training loss in the last epoch within 0.01 of 0.264.
@@ -147,11 +161,11 @@ def render(runs: list[dict]) -> tuple[list[str], list[str]]:
     return lines, broken
 
 
-def write_tables(table: list[str], broken: list[str], runs: list[dict]) -> None:
-    """Write docs/results.md, and the table between the README's two marks."""
+def write_tables(table: list[str], broken: list[str], runs: list[dict], out: Path) -> None:
+    """Write results.md into `out`, and the table between the README's two marks."""
     machines = sorted({f"{run['machine']}, device {run['device']}" for run in runs})
     versions = {name: version for run in runs for name, version in run["versions"].items()}
-    DOCS.joinpath("results.md").write_text(
+    out.joinpath("results.md").write_text(
         "\n".join(
             [
                 "# The documents' results, reproduced",
@@ -174,10 +188,11 @@ def write_tables(table: list[str], broken: list[str], runs: list[dict]) -> None:
         )
     )
     begin, end = "<!-- results -->\n", "<!-- /results -->\n"
-    text = README.read_text()
+    readme = ROOT / "README.md"
+    text = readme.read_text()
     if begin in text:
         head, tail = text.split(begin)[0], text.split(end)[1]
-        README.write_text(head + begin + "\n".join(table) + "\n" + end + tail)
+        readme.write_text(head + begin + "\n".join(table) + "\n" + end + tail)
 
 
 if __name__ == "__main__":

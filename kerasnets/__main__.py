@@ -28,14 +28,18 @@ def info() -> None:
             print(f"  {name:15} installed{', active' if name == backend.backend() else ''}")
         else:
             print(f"  {name:15} not installed")
-            missing.append(f"To use the backend {name}: {backend.install_command(name)}")
+            missing.append(f"The backend {name}: {backend.install_command(name)}")
 
-    devices = backend.devices()
     print("Devices")
-    print(f"  {backend.backend():15} {', '.join(devices)}")
-    print(f"  {'CUDA':15} {backend.cuda()}")
-    if all(device.startswith("cpu") for device in devices):
-        missing.append(f"To compute on a GPU: {backend.gpu_advice()}")
+    try:
+        devices = backend.devices()
+    except (ValueError, ModuleNotFoundError) as error:
+        missing.append(str(error))
+    else:
+        print(f"  {backend.backend():15} {', '.join(devices)}")
+        print(f"  {'CUDA':15} {backend.cuda()}")
+        if all(device.startswith("cpu") for device in devices):
+            missing.append(f"To compute on a GPU: {backend.gpu_advice()}")
 
     print("Data")
     for name, state in data.locations():

@@ -76,10 +76,30 @@ def set_backend(name: str) -> None:
 
 def use_default_backend() -> None:
     """Choose PyTorch unless the user chose another backend; called once, when kerasnets is imported."""
-    if "keras" not in sys.modules:
-        if not os.environ.get("KERAS_BACKEND"):
-            os.environ["KERAS_BACKEND"] = DEFAULT_BACKEND
-        _check(os.environ["KERAS_BACKEND"])
+    if "keras" not in sys.modules and not os.environ.get("KERAS_BACKEND"):
+        os.environ["KERAS_BACKEND"] = DEFAULT_BACKEND
+    sys.meta_path.insert(0, _ImportGuard())
+
+
+class _ImportGuard:
+    """Looks at two imports before they happen: Keras's, and Triton's after TensorFlow's.
+
+    - Keras with a backend that is unknown or not installed: an error that says what to do.
+    - TensorFlow and Triton, which torchvision and torch.optim import where it is installed, each bring an LLVM, and the
+      second one aborts the process ("inconsistency in registered CommandLine options") if it is Triton's. PyTorch does
+      without Triton where its import fails, so it fails here.
+    """
+
+    def find_spec(self, name, path=None, target=None):
+        """Raise what must not be imported; leave the finding to the others."""
+        if name == "keras":
+            _check(backend())
+        if name == "triton" and "tensorflow" in sys.modules:
+            raise ModuleNotFoundError(
+                "Triton can't be imported after TensorFlow: the two abort the process together. To use Triton, import "
+                "torchvision before TensorFlow.",
+                name=name,
+            )
 
 
 def devices() -> list[str]:
@@ -172,17 +192,46 @@ def set_device(device: str) -> None:
                 "Keras is already imported and has a GPU in use. Call kerasnets.set_device('cpu') before the first use "
                 "of Keras."
             )
-        os.environ["KERAS_TORCH_DEVICE"] = "cpu"
-        os.environ["JAX_PLATFORMS"] = "cpu"
-        if backend() == "tensorflow":
-            os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        os.environ["KERAS_TORCH_DEVICE"] = os.environ["JAX_PLATFORMS"] = "cpu"
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # TensorFlow has no variable of its own
         return
+    if os.environ.get("KERAS_TORCH_DEVICE") == "cpu" and "keras" not in sys.modules:
+        del os.environ["KERAS_TORCH_DEVICE"]
     seen = devices()
     if all(name.startswith("cpu") for name in seen):
         raise RuntimeError(
             f"The device 'gpu' was asked for, but the backend {backend()!r} sees only: {', '.join(seen)}. Use "
             "device 'cpu' or 'auto', or see `python -m kerasnets info` for what is missing."
         )
+
+
+@contextlib.contextmanager
+def weights_kept(model):
+    """Leave `model` with its weights where the ``fit`` inside ends by an error in its first step.
+
+    Keras's JAX trainer takes the values out of the model's variables when it begins, and puts them back after a step.
+    """
+    if backend() != "jax":
+        yield
+        return
+    import numpy
+
+    optimizer = model.optimizer
+    if optimizer is not None and not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    kept = [*model.variables, *(optimizer.variables if optimizer is not None else ())]
+    before = [variable.value for variable in kept]
+    try:
+        yield
+    except BaseException:
+        # A value that a step was given is deleted by JAX, and what the step gave has taken its place.
+        for variable, value in zip(kept, before, strict=True):
+            if variable._value is None and not value.is_deleted():
+                variable.assign(value)
+        for variable in model.metrics_variables:
+            if variable._value is None:  # made by this fit, and reset by the next
+                variable.assign(numpy.zeros(variable.shape, variable.dtype))
+        raise
 
 
 def seed_global_generator(seed: int) -> None:

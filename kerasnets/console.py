@@ -18,7 +18,14 @@ Backend = Annotated[
 Device = Annotated[
     Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute; auto takes a GPU if there is one.")
 ]
-Out = Annotated[Path, typer.Option(help="Folder for results, model and pictures.", file_okay=False)]
+
+
+def OutOption(**options):  # noqa: N802 (it stands for a class of options)
+    """The option --out; `options` are typer's."""
+    return typer.Option(help="Folder for results, model and pictures.", file_okay=False, **options)
+
+
+Out = Annotated[Path, OutOption()]
 Dataset = Annotated[
     Literal["mnist", "fashion_mnist", "kmnist", "fashion_mnist_sample"],
     typer.Option(help="Data set; the sample ships with kerasnets, the others are full."),
@@ -70,7 +77,7 @@ def train(recipe, out: Path, epochs: int | None, batch_size: int | None, seed: i
     changed = recipe.replace(**{name: value for name, value in given.items() if value is not None})
     try:
         result = training.train(changed, seed=seed, out=out, **options)
-    except data.DataNotFoundError as error:
+    except (data.DataNotFoundError, data.DamagedDataError) as error:
         fail(error)
     print(f"Test Accuracy: {result.test_accuracy:.2f}%")
     return result

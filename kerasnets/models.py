@@ -1,8 +1,9 @@
 """Keras's two kinds of model, with the checks that every backend should make before the first step.
 
 :class:`Model` and :class:`Sequential` are ``keras.Model`` (Functional) and ``keras.Sequential``; only their ``fit``,
-``evaluate`` and ``predict`` look at the arrays first. Without this an image of the wrong shape fails in a backend's own
-words, and a label out of range fails on the CPU, kills the context on a GPU, and is silently clipped on JAX.
+``evaluate``, ``predict`` and the like look at the arrays first. Without this an image of the wrong shape fails in a
+backend's own words, and a label out of range fails on the CPU, kills the context on a GPU, and is silently clipped on
+JAX.
 """
 
 import inspect
@@ -12,22 +13,28 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kerasnets import layers, losses
+from kerasnets import backend, layers, losses
+from kerasnets.checks import check_integer
 
 
-def is_array(value) -> bool:
-    """Whether `value` is one array or tensor of a data set, not a generator or a loader."""
-    return hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "__getitem__")
+def _one_array(value):
+    """The one array or tensor of a data set, also as ``[array]`` or ``{name: array}``; None for anything else."""
+    if isinstance(value, list | tuple | dict) and len(value) == 1:
+        value = next(iter(value.values() if isinstance(value, dict) else value))
+    is_array = hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "__getitem__")
+    return value if is_array else None
 
 
 class _Checked:
-    """Checks the arrays given to ``fit``, ``evaluate`` and ``predict``; data in other forms goes through unchecked."""
+    """Checks the arrays given to ``fit``, ``evaluate`` and the like; data in other forms goes through unchecked."""
 
     def fit(self, x=None, y=None, *args, **kwargs):
         """``keras.Model.fit``, after a check of the arrays.
 
         Args:
-            x: images, float ``(n, height, width)`` as the model's ``input_shape`` says, or any data ``fit`` takes.
+            x: images, float ``(n, height, width)`` as the model's ``input_shape`` says, or any data ``fit`` takes. In a
+                generator or loader, labels are not looked at beforehand: there a label out of range makes kerasnets'
+                losses NaN.
             y: labels, int ``(n,)``, or what the loss takes.
             *args: further arguments of ``keras.Model.fit``, by position.
             **kwargs: further arguments of ``keras.Model.fit``, by name.
@@ -36,24 +43,29 @@ class _Checked:
             The ``keras.callbacks.History``.
 
         Raises:
-            ValueError: the number of epochs is below 1, or shapes, lengths or label values don't fit the model.
+            ValueError: epochs or batch size are below 1, or shapes, lengths or label values don't fit the model.
             TypeError: the images are no numbers, or not yet scaled floats.
         """
         given = inspect.signature(keras.Model.fit).bind(self, x, y, *args, **kwargs)
         given.apply_defaults()
         options = given.arguments
-        if options["epochs"] < 1:
-            raise ValueError(f"epochs={options['epochs']}: expected at least 1.")
-        held_out = options["validation_split"] if options["validation_data"] is None else 0.0
-        self.check(x, y, batch_size=options["batch_size"] or 32, validation_split=held_out)
+        check_integer("epochs", options["epochs"])
+        if options["batch_size"] is not None:
+            check_integer("batch_size", options["batch_size"])
+        training = None
+        if options["steps_per_epoch"] is None:
+            held_out = options["validation_split"] if options["validation_data"] is None else 0.0
+            training = (options["batch_size"] or 32, held_out)
+        self.check(x, y, training=training, needs_labels=True)
         validation = options["validation_data"]
         if isinstance(validation, tuple) and len(validation) >= 2:
-            self.check(*validation[:2])
-        return super().fit(x, y, *args, **kwargs)
+            self.check(*validation[:2], needs_labels=True)
+        with backend.weights_kept(self):
+            return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """``keras.Model.evaluate``, after the same check of the arrays as in :meth:`fit`."""
-        self.check(x, y)
+        self.check(x, y, needs_labels=True)
         return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
@@ -61,45 +73,86 @@ class _Checked:
         self.check(x)
         return super().predict(x, *args, **kwargs)
 
-    def check(self, x, y=None, batch_size: int | None = None, validation_split: float = 0.0) -> None:
+    def train_on_batch(self, x, y=None, *args, **kwargs):
+        """``keras.Model.train_on_batch``, after the same check of the arrays as in :meth:`fit`."""
+        self.check(x, y, needs_labels=True)
+        return super().train_on_batch(x, y, *args, **kwargs)
+
+    def test_on_batch(self, x, y=None, *args, **kwargs):
+        """``keras.Model.test_on_batch``, after the same check of the arrays as in :meth:`fit`."""
+        self.check(x, y, needs_labels=True)
+        return super().test_on_batch(x, y, *args, **kwargs)
+
+    def check(self, x, y=None, *, training: tuple[int, float] | None = None, needs_labels: bool = False) -> None:
         """Check that images and labels fit the compiled model, as ``fit`` and ``evaluate`` do before they begin.
 
         Args:
             x: images ``(n, *input_shape[1:])``; what is no array (a generator, a loader) is not looked at.
             y: labels ``(n,)`` or what the loss takes; None: images only.
-            batch_size: images a training step, to find a last batch too small for batch normalisation; None: no
-                training is meant.
-            validation_split: share of the images that training holds out.
+            training: batch size and held-out share of a training, to find a last batch too small for batch
+                normalisation; None: no training is meant.
+            needs_labels: whether images without labels are an error.
 
         Raises:
             ValueError: shapes, lengths or label values don't fit the model; the message names them.
-            TypeError: the images are no floats.
+            TypeError: the images are no floats, or the labels no array.
         """
-        if not is_array(x):
+        images, labels = _one_array(x), _one_array(y)
+        if images is None:
             return
-        check_images(x, self.input_shape)
-        if is_array(y):
-            if len(y) != len(x):
-                raise ValueError(f"{len(x)} images and {len(y)} labels: expected one label an image.")
-            self._check_labels(y)
-        if batch_size is not None:
-            self._check_last_batch(math.floor(len(x) * (1.0 - validation_split)), batch_size)
+        check_images(images, self.input_shape)
+        loss = self._one_loss()
+        if labels is None:
+            if y is not None:
+                raise TypeError(f"The labels are a {type(y).__name__}; expected an array, as np.asarray(labels) gives.")
+            if needs_labels and loss is not None:
+                raise ValueError(f"{len(images)} images and no labels: expected y, one label an image.")
+        else:
+            if len(labels) != len(images):
+                raise ValueError(f"{len(images)} images and {len(labels)} labels: expected one label an image.")
+            if hasattr(loss, "check_targets"):
+                self._check_labels(loss, labels)
+        if training is not None:
+            batch_size, held_out = training
+            self._check_last_batch(math.floor(len(images) * (1.0 - held_out)), batch_size)
 
-    def _check_labels(self, y) -> None:
+    def _one_loss(self):
+        """The compiled loss, or for stock Keras's, which has no check of labels, one that has; None without a loss.
+
+        Without the check JAX would clip labels out of range silently.
+        """
         loss = getattr(self, "loss", None)
-        if loss == "sparse_categorical_crossentropy" or isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
-            # Stock Keras's own has no check, and JAX would clip the labels silently.
-            ignored = getattr(loss, "ignore_class", None)
-            loss = losses.NLLLoss(ignore_index=-100 if ignored is None else ignored)
-        if hasattr(loss, "check_targets"):
-            loss.check_targets(y, self.output_shape[-1])
+        if isinstance(loss, list | tuple | dict) and len(loss) == 1:
+            loss = next(iter(loss.values() if isinstance(loss, dict) else loss))
+        if isinstance(loss, type):
+            raise TypeError(f"The loss is the class {loss.__name__}; expected an object of it: {loss.__name__}().")
+        if isinstance(loss, str):
+            loss = keras.losses.get(loss)
+        if loss is keras.losses.sparse_categorical_crossentropy:
+            return losses.NLLLoss()
+        if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+            return losses.NLLLoss(ignore_index=-100 if loss.ignore_class is None else loss.ignore_class)
+        return loss
+
+    def _check_labels(self, loss, labels) -> None:
+        shape, classes = tuple(labels.shape), self.output_shape[-1]
+        whole = f"({len(labels)},)"
+        if isinstance(loss, losses.MSELoss):
+            whole = str((len(labels), *self.output_shape[1:]))
+            right = str(shape) == whole
+        else:
+            # Class probabilities have the outputs' shape; the loss says whether it takes them.
+            right = shape[1:] in ((), (1,)) or (shape[1:] == (classes,) and isinstance(loss, losses.CrossEntropyLoss))
+        if not right:
+            raise ValueError(f"The labels have shape {shape}; expected {whole} for {type(loss).__name__}.")
+        loss.check_targets(labels, classes)
 
     def _check_last_batch(self, n: int, batch_size: int) -> None:
         """A batch of one image has no variance: say so now, not at the end of the first epoch."""
         if n % batch_size != 1:
             return
         for layer in self.layers:
-            if isinstance(layer, layers.BatchNormalization) and math.prod(layer.input.shape[1:-1]) == 1:
+            if isinstance(layer, layers.BatchNormalization) and layer.input_spec.ndim == 2:
                 raise ValueError(
                     f"{n} images in batches of {batch_size} leave one image for the last batch, of which the batch "
                     f"normalisation {layer.name!r} can't take a variance. Leave one image out, or choose another "

@@ -39,6 +39,7 @@ import keras
 from keras import ops
 
 from kerasnets import schedules
+from kerasnets.checks import check_number
 
 _KERAS_ARGUMENTS = {
     "clipnorm",
@@ -89,7 +90,7 @@ class _Group:
             re.compile(entry["params"])
         except (re.error, TypeError) as error:
             raise ValueError(f"Invalid params in {entry!r}; expected a regular expression ({error}).") from None
-        given = {key: schedules.check_number(key, entry[key]) for key in fields[1:] if entry.get(key) is not None}
+        given = {key: check_number(key, entry[key]) for key in fields[1:] if entry.get(key) is not None}
         return cls(entry["params"], **given)
 
     def to_dict(self, ratio: float = 1.0) -> dict:
@@ -114,16 +115,14 @@ class _Optimizer(keras.optimizers.Optimizer):
             hint = f"; it is called {_PYTORCH_NAMES[name]} here" if name in _PYTORCH_NAMES else ""
             raise TypeError(f"{type(self).__name__} has no argument {name!r}{hint}.")
         if not callable(learning_rate):
-            learning_rate = schedules.check_number("learning_rate", learning_rate)
-        super().__init__(
-            learning_rate, weight_decay=schedules.check_number("weight_decay", weight_decay), **keras_arguments
-        )
+            learning_rate = check_number("learning_rate", learning_rate)
+        super().__init__(learning_rate, weight_decay=check_number("weight_decay", weight_decay), **keras_arguments)
         self._base_learning_rate = learning_rate if isinstance(learning_rate, float) else None
         self._groups = tuple(_Group.of(entry) for entry in param_groups or ())
         self._check_learning_rate(learning_rate)
         self.maximize = bool(maximize)
         for name, value in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
-            setattr(self, name, None if value is None else schedules.check_number(name, value))
+            setattr(self, name, None if value is None else check_number(name, value))
         clips = ("clip_grad_norm", "clip_grad_value", "clipnorm", "clipvalue", "global_clipnorm")
         given = {name: getattr(self, name) for name in clips if getattr(self, name) is not None}
         if len(given) > 1:
@@ -139,7 +138,7 @@ class _Optimizer(keras.optimizers.Optimizer):
     @learning_rate.setter
     def learning_rate(self, value):
         if not callable(value) and isinstance(value, numbers.Real):
-            value = schedules.check_number("learning_rate", value)
+            value = check_number("learning_rate", value)
         self._check_learning_rate(value)
         keras.optimizers.Optimizer.learning_rate.fset(self, value)
 
@@ -350,7 +349,7 @@ class _MomentumOptimizer(_Optimizer):
     @momentum.setter
     def momentum(self, value):
         self._check_settable("momentum")
-        value = schedules.check_number("momentum", value)
+        value = check_number("momentum", value)
         if (value != 0.0) != self._has_buffers:
             was = "not 0" if self._has_buffers else "0"
             raise ValueError(
@@ -410,7 +409,7 @@ class SGD(_MomentumOptimizer):
         clip_grad_value: float | None = None,
         **kwargs,
     ):
-        momentum = schedules.check_number("momentum", momentum)
+        momentum = check_number("momentum", momentum)
         if not isinstance(dampening, numbers.Real):
             raise ValueError(f"Invalid dampening: {dampening!r}; expected a number.")
         if nesterov and (momentum == 0.0 or dampening != 0.0):
@@ -491,9 +490,9 @@ class RMSprop(_MomentumOptimizer):
         **kwargs,
     ):
         rho, epsilon, momentum = (
-            schedules.check_number("rho", rho),
-            schedules.check_number("epsilon", epsilon),
-            schedules.check_number("momentum", momentum),
+            check_number("rho", rho),
+            check_number("epsilon", epsilon),
+            check_number("momentum", momentum),
         )
         super().__init__(learning_rate, weight_decay, maximize, param_groups, clip_grad_norm, clip_grad_value, kwargs)
         self.rho = rho
@@ -575,10 +574,10 @@ class Adam(_Optimizer):
         **kwargs,
     ):
         beta_1, beta_2 = (
-            schedules.check_number("beta_1", beta_1, below=1.0),
-            schedules.check_number("beta_2", beta_2, below=1.0),
+            check_number("beta_1", beta_1, below=1.0),
+            check_number("beta_2", beta_2, below=1.0),
         )
-        epsilon = schedules.check_number("epsilon", epsilon)
+        epsilon = check_number("epsilon", epsilon)
         super().__init__(learning_rate, weight_decay, maximize, param_groups, clip_grad_norm, clip_grad_value, kwargs)
         self.epsilon = epsilon
         self.amsgrad = bool(amsgrad)
@@ -596,7 +595,7 @@ class Adam(_Optimizer):
     @beta_1.setter
     def beta_1(self, value):
         self._check_settable("beta_1")
-        self._one_minus_beta_1.assign(1.0 - schedules.check_number("beta_1", value, below=1.0))
+        self._one_minus_beta_1.assign(1.0 - check_number("beta_1", value, below=1.0))
 
     @property
     def beta_2(self):
@@ -605,7 +604,7 @@ class Adam(_Optimizer):
 
     @beta_2.setter
     def beta_2(self, value):
-        self._one_minus_beta_2.assign(1.0 - schedules.check_number("beta_2", value, below=1.0))
+        self._one_minus_beta_2.assign(1.0 - check_number("beta_2", value, below=1.0))
 
     def _move(self, value):
         self._one_minus_beta_1.assign(1.0 - value)
@@ -731,8 +730,8 @@ class Adagrad(_Optimizer):
         clip_grad_value: float | None = None,
         **kwargs,
     ):
-        lr_decay, epsilon = schedules.check_number("lr_decay", lr_decay), schedules.check_number("epsilon", epsilon)
-        initial_accumulator_value = schedules.check_number("initial_accumulator_value", initial_accumulator_value)
+        lr_decay, epsilon = check_number("lr_decay", lr_decay), check_number("epsilon", epsilon)
+        initial_accumulator_value = check_number("initial_accumulator_value", initial_accumulator_value)
         super().__init__(learning_rate, weight_decay, maximize, param_groups, clip_grad_norm, clip_grad_value, kwargs)
         self.lr_decay = lr_decay
         self.initial_accumulator_value = initial_accumulator_value
@@ -806,7 +805,7 @@ class Adadelta(_Optimizer):
     ):
         if not isinstance(rho, numbers.Real) or not 0.0 <= rho <= 1.0:
             raise ValueError(f"Invalid rho: {rho!r}; expected a number between 0 and 1.")
-        epsilon = schedules.check_number("epsilon", epsilon)
+        epsilon = check_number("epsilon", epsilon)
         super().__init__(learning_rate, weight_decay, maximize, param_groups, clip_grad_norm, clip_grad_value, kwargs)
         self.rho = float(rho)
         self.epsilon = epsilon

@@ -103,13 +103,16 @@ RECIPES: tuple[Recipe, ...] = (
 )
 
 
-def find(network: str, dataset: str | None = None) -> Recipe:
-    """The recipe of a network, on `dataset`.
+def find(network: str, dataset: str | None = None, options: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of a network, on `dataset`, with `options`.
 
     Args:
         network: the network's name.
-        dataset: the data set's name; default: the first the documents train it on. A data set that no document uses
-            with this network gives the network's first recipe, moved there.
+        dataset: the data set's name; default: the first the documents train it on.
+        options: the network's options; default: those of its first recipe.
+
+    Returns:
+        The documents' recipe, or, where they have none of the kind, the nearest with data set and options changed.
 
     Raises:
         ValueError: no recipe trains such a network.
@@ -117,12 +120,8 @@ def find(network: str, dataset: str | None = None) -> Recipe:
     of_network = [recipe for recipe in RECIPES if recipe.network == network]
     if not of_network:
         names = dict.fromkeys(recipe.network for recipe in RECIPES)
-        raise ValueError(
-            f"There is no recipe for a network {network!r}; expected one of {', '.join(map(repr, names))}."
-        )
-    if dataset is None:
-        return of_network[0]
-    for recipe in of_network:
-        if recipe.dataset == dataset:
-            return recipe
-    return of_network[0].replace(dataset=dataset)
+        raise ValueError(f"No recipe for the network {network!r}; expected one of {', '.join(map(repr, names))}.")
+    wanted = {"dataset": dataset, "options": options}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    nearest = max(of_network, key=lambda recipe: sum(getattr(recipe, name) == wanted[name] for name in wanted))
+    return nearest.replace(**wanted)

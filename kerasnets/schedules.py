@@ -17,31 +17,13 @@ so that float32 keeps its digits when the rate is near zero.
 # ruff: noqa: D102 (a method that overrides one is documented there)
 
 import math
-import numbers
 import warnings
 from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
 
-
-def check_number(name: str, value, low: float = 0.0, *, above: bool = False, below: float = math.inf) -> float:
-    """`value` as a Python float, once it is a number in [`low`, `below`), or in (`low`, `below`) where `above`.
-
-    Raises:
-        ValueError: it isn't; the message has `name`, the value and the range.
-    """
-    if not isinstance(value, numbers.Real) or not low <= value < below or (above and value == low):
-        upper = "" if below == math.inf else f" and < {below:g}"
-        raise ValueError(f"Invalid {name}: {value!r}; expected a finite number {'>' if above else '≥'} {low:g}{upper}.")
-    return float(value)
-
-
-def check_integer(name: str, value, low: int = 1) -> int:
-    """`value` as a Python int, once it is a whole number ≥ `low`; else a ValueError with `name` and the value."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < low:
-        raise ValueError(f"Invalid {name}: {value!r}; expected a whole number ≥ {low}.")
-    return int(value)
+from kerasnets.checks import check_integer, check_number
 
 
 def _float(x):
@@ -622,6 +604,11 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
         verbose: int = 0,
     ):
         super().__init__()
+        if not isinstance(monitor, str):
+            raise TypeError(
+                f"Invalid monitor: {monitor!r}; expected the name of a log entry such as 'val_loss'. The optimizer is "
+                "the model's: give this callback to fit."
+            )
         if mode not in ("min", "max"):
             raise ValueError(f"Invalid mode: {mode!r}; expected 'min' or 'max'.")
         if threshold_mode not in ("rel", "abs"):

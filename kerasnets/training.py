@@ -77,6 +77,16 @@ class Result:
         write_json(folder / "result.json", self.to_dict())
 
 
+def percent(share: float) -> float:
+    """A share as percent, without the digits that float32 adds."""
+    return round(100.0 * share, 4)
+
+
+def shows_progress_bars() -> bool:
+    """Whether standard output is a terminal or a notebook, where Keras's progress bars can move."""
+    return sys.stdout.isatty() or "ipykernel" in sys.modules
+
+
 def compiled(recipe: Recipe) -> keras.Model:
     """The recipe's network with PyTorch's initial weights, compiled with the recipe's loss and optimizer."""
     model = networks.build(recipe.network, **recipe.options)
@@ -123,7 +133,8 @@ def train(
             when it is started again with the same settings and folder.
         arrays: ``((x, y), (x_test, y_test))`` to use in place of the recipe's data set.
         log_every: print a document's line (mean loss of so many batches), no progress bar; default: 100,
-            or all batches of an epoch if there are fewer, where standard output is no terminal.
+            or all batches of an epoch if there are fewer, where standard output is no terminal
+            and no notebook.
         verbose: Keras's ``verbose`` of ``fit`` where no lines are printed; 0 is silent.
         callbacks: further Keras callbacks.
 
@@ -139,12 +150,12 @@ def train(
 
     keras.utils.set_random_seed(seed)
     model = compiled(recipe)
-    model.check(x, y, batch_size=recipe.batch_size)
+    model.check(x, y, training=(recipe.batch_size, 0.0))
     model.check(x_test, y_test)
 
     batches, log = Batches(x, y, recipe.batch_size, seed), EpochLog()
     ours = [batches.callback, EpochSeeds(seed), log]
-    if log_every is None and verbose == "auto" and not sys.stdout.isatty():
+    if log_every is None and verbose == "auto" and not shows_progress_bars():
         log_every = min(100, len(batches))
     if log_every is not None:
         ours.append(StepLog(log_every))
@@ -177,9 +188,9 @@ def train(
         versions=backend.versions(),
         seed=seed,
         train_loss=[epoch["loss"] for epoch in epochs],
-        train_accuracy=[100.0 * epoch["accuracy"] for epoch in epochs],
+        train_accuracy=[percent(epoch["accuracy"]) for epoch in epochs],
         test_loss=test["loss"],
-        test_accuracy=100.0 * test["accuracy"],
+        test_accuracy=percent(test["accuracy"]),
         epoch_seconds=[epoch["seconds"] for epoch in epochs],
     )
     if out is not None:

@@ -44,7 +44,7 @@ def test_unknown_backend_lists_the_right_ones():
 
 
 def test_unknown_backend_in_the_environment():
-    done = run("-c", "import kerasnets", KERAS_BACKEND="theano", check=False)
+    done = run("-c", "import kerasnets; kerasnets.build('Net')", KERAS_BACKEND="theano", check=False)
     assert done.returncode != 0
     assert "'theano'; expected one of 'torch', 'jax', 'tensorflow'" in done.stderr
 
@@ -98,3 +98,25 @@ def test_load_model_needs_no_custom_objects(tmp_path, first):
         "print(type(m).__module__, m.count_params())"
     )
     assert run("-c", code).stdout.split() == ["kerasnets.models", str(model.count_params())]
+
+
+def test_info_runs_where_the_chosen_backend_cannot():
+    text = run("-m", "kerasnets", "info", KERAS_BACKEND="theano", KERASNETS_DATA="/no/such/folder").stdout
+    assert "Unknown backend 'theano'" in text
+    assert "/no/such/folder (there is no such folder)" in text
+
+
+def test_torchvision_after_tensorflow_does_not_abort():
+    """Without kerasnets' guard this process dies in LLVM, which is why it is a process of its own."""
+    if not kerasnets.backend.is_installed("tensorflow"):
+        pytest.skip("TensorFlow is not installed here")
+    code = """
+import kerasnets, tensorflow, torch
+from torchvision import datasets
+original = kerasnets.originals.build("Net")
+optimizer = torch.optim.SGD(original.parameters(), lr=0.1)
+original(torch.zeros(1, 1, 32, 32)).sum().backward()
+optimizer.step()
+print("alive")
+"""
+    assert run("-c", code).stdout.strip() == "alive"

@@ -54,12 +54,70 @@ def test_ignored_labels_pass(model, arrays):
     assert np.isfinite(model.fit(x, with_label(y, -100), verbose=0).history["loss"]).all()
 
 
-@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", keras.losses.SparseCategoricalCrossentropy()])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "sparse_categorical_crossentropy",
+        keras.losses.sparse_categorical_crossentropy,
+        keras.losses.SparseCategoricalCrossentropy(),
+        [keras.losses.SparseCategoricalCrossentropy()],
+    ],
+)
 def test_labels_out_of_range_with_keras_own_loss(model, arrays, loss):
     x, y = arrays
     model.compile(loss=loss)
     with pytest.raises(ValueError, match="target 10 at index 3"):
         model.fit(x, with_label(y, 10), verbose=0)
+
+
+def test_labels_out_of_range_in_other_wrappings(model, arrays):
+    x, y = arrays[0], with_label(arrays[1], 10)
+    for images, labels in (([x], y), (x, [y]), ({"image": x}, y)):
+        with pytest.raises(ValueError, match="target 10 at index 3"):
+            model.fit(images, labels, verbose=0)
+    for call in (model.train_on_batch, model.test_on_batch):
+        with pytest.raises(ValueError, match="target 10 at index 3"):
+            call(x, y)
+
+
+def test_labels_of_the_wrong_kind(model, arrays):
+    x, y = arrays
+    with pytest.raises(ValueError, match="20 images and no labels"):
+        model.fit(x, verbose=0)
+    with pytest.raises(ValueError, match=r"labels have shape \(20, 2\); expected \(20,\) for CrossEntropyLoss"):
+        model.fit(x, np.stack([y, y], axis=1), verbose=0)
+    with pytest.raises(TypeError, match="labels are a list; expected an array"):
+        model.fit(x, y.tolist(), verbose=0)
+    model.fit(x, y[:, None], verbose=0)
+    model.fit(x, np.eye(10, dtype="float32")[y], verbose=0)
+
+
+def test_a_loss_that_is_a_class(model, arrays):
+    model.compile(loss=kerasnets.losses.CrossEntropyLoss)
+    with pytest.raises(TypeError, match=r"expected an object of it: CrossEntropyLoss\(\)"):
+        model.fit(*arrays, verbose=0)
+
+
+@pytest.mark.parametrize("batch_size", [0, -3, 2.5])
+def test_bad_batch_size(model, arrays, batch_size):
+    with pytest.raises(ValueError, match=f"batch_size: {batch_size}; expected a whole number"):
+        model.fit(*arrays, batch_size=batch_size, verbose=0)
+
+
+def test_an_error_in_the_first_step_leaves_the_weights(model, arrays):
+    """What the checks can't see, such as a generator of images of the wrong size, costs no trained weights."""
+    x, y = arrays
+    before = model.get_weights()
+
+    def batches():
+        while True:
+            yield x[:4, :5], y[:4]
+
+    with pytest.raises(Exception):  # noqa: B017, PT011 (each backend has its own)
+        model.fit(batches(), steps_per_epoch=2, shuffle=False, verbose=0)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert np.isfinite(model.fit(x, y, verbose=0).history["loss"]).all()
 
 
 def test_wrong_number_of_labels(model, arrays):
@@ -98,9 +156,9 @@ def test_raw_pixels_get_the_way_out(model):
         model.predict(np.zeros((2, 28, 28), "uint8"))
 
 
-@pytest.mark.parametrize("epochs", [0, -1])
+@pytest.mark.parametrize("epochs", [0, -1, "3"])
 def test_no_epochs(model, arrays, epochs):
-    with pytest.raises(ValueError, match=f"epochs={epochs}: expected at least 1"):
+    with pytest.raises(ValueError, match=f"epochs: {epochs!r}; expected a whole number ≥ 1"):
         model.fit(*arrays, epochs=epochs)
 
 

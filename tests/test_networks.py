@@ -175,6 +175,12 @@ def test_options_change_the_sizes():
     assert kerasnets.build("ConvNeuralNetwork", filters=(4,), hidden=(3,), input_shape=(6, 6)).count_params() > 0
 
 
+def test_sizes_may_be_numpys():
+    model = kerasnets.build("NeuralNetwork", hidden=np.array([8, 4]), classes=np.int64(3), input_shape=range(5, 7))
+    assert [w.shape for w in model.get_weights()] == [(30, 8), (8,), (8, 4), (4,), (4, 3), (3,)]
+    assert keras.Model.from_config(model.get_config()).count_params() == model.count_params()
+
+
 def test_unknown_network_lists_the_right_ones():
     with pytest.raises(
         ValueError, match=r"'NeuralNetwrok'; expected one of 'NeuralNetwork'.*Did you mean 'NeuralNetwork'"
@@ -194,7 +200,7 @@ def test_unknown_option_lists_the_right_ones():
         ("NeuralNetwork", {"hidden": (2.5,)}, "hidden="),
         ("NeuralNetwork", {"classes": -1}, "classes=-1: expected one positive whole number"),
         ("NeuralNetwork", {"input_shape": (28,)}, r"input_shape=\(28,\): expected 2 positive whole numbers"),
-        ("ConvNeuralNetwork", {"dropout": 1.0}, "dropout=1.0: expected a number from 0 to below 1"),
+        ("ConvNeuralNetwork", {"dropout": 1.0}, "Invalid dropout: 1.0; expected a finite number ≥ 0 and < 1"),
         ("ConvNeuralNetwork", {"input_shape": (7, 28)}, "at least 8 pixels a side"),
         ("ConvNeuralNetwork", {"data_format": "NCHW"}, "data_format='NCHW': expected one of 'channels_last'"),
         ("Net", {"input_shape": (3, 3)}, "at least 4 pixels"),

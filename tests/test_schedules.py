@@ -362,3 +362,11 @@ def test_reduce_lr_on_plateau_refuses_a_schedule_before_training():
 def test_reduce_lr_on_plateau_says_what_it_misses():
     with pytest.warns(UserWarning, match="'val_loss'.*learning_rate, loss"):
         plateau(schedules.ReduceLROnPlateau(), [1.0], "loss")
+
+
+def test_pytorchs_way_of_making_one_gets_a_hint():
+    optimizer = optimizers.SGD(0.1)
+    with pytest.raises(TypeError, match="give this callback to fit"):
+        schedules.ReduceLROnPlateau(optimizer, patience=2)
+    with pytest.raises(ValueError, match="given to the optimizer as its learning_rate"):
+        schedules.StepLR(optimizer, 30)

@@ -43,6 +43,9 @@ def test_recipes_hold_the_documents_trainings():
 def test_find_moves_a_recipe_to_another_data_set_without_the_documents_number():
     assert recipes.find("NeuralNetwork", "fashion_mnist").document_accuracy == 87.60
     assert recipes.find("NeuralNetwork", "fashion_mnist_sample").document_accuracy is None
+    dropout = recipes.find("FashionNetwork", "fashion_mnist", {"dropout": 0.25})
+    assert dropout in recipes.RECIPES
+    assert recipes.find("FashionNetwork", "mnist", {"dropout": 0.5}).options == {"dropout": 0.5}
     with pytest.raises(ValueError, match="network 'Nets'; expected one of 'NeuralNetwork'"):
         recipes.find("Nets")
 

@@ -98,7 +98,7 @@ def load_data(name: str = "fashion_mnist", root: str | os.PathLike | None = None
 def locations() -> list[tuple[str, str]]:
     """Where `load_data` finds its data, or what to do about it, as (what, state); nothing is prepared or downloaded."""
     lines = []
-    for name in ("mnist", "fashion_mnist"):
+    for name in DATASETS:
         source, _ = sources.find(DATASETS[name])
         if source is None:
             state = "not found; " + "; or ".join(_ways_out(DATASETS[name]))
@@ -106,5 +106,8 @@ def locations() -> list[tuple[str, str]]:
             state = f"{source.folder} ({source.place})"
         lines.append((name, state))
     lines.append((SAMPLE, f"{SAMPLE_FILE} (comes with kerasnets)"))
+    folder = os.environ.get(sources.VARIABLE)
+    missing = "" if not folder or Path(folder).is_dir() else " (there is no such folder)"
+    lines.append((sources.VARIABLE, f"{folder or 'not set'}{missing}"))
     lines.append(("cache", str(cache.user_folder())))
     return lines

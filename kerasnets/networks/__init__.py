@@ -32,14 +32,14 @@ def definition(name: str) -> Callable:
     Raises:
         ValueError: there is no such network.
     """
-    if name not in _FILES:
+    if not isinstance(name, str) or name not in _FILES:
         near = difflib.get_close_matches(str(name), _FILES, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"Unknown network {name!r}; expected one of {', '.join(map(repr, _FILES))}.{hint}")
     return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
 
 
-def build(name: str, **options):
+def build(name: str, /, **options):
     """Build one of the documents' networks, with PyTorch's initial weights.
 
     Args:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets.networks.options import channel_shape, check_data_format, check_rate, check_sizes
+from kerasnets.checks import check_rate, check_sizes
+from kerasnets.networks.image_format import channel_shape, check_data_format
 
 
 def ConvNeuralNetwork(
@@ -38,8 +39,8 @@ def ConvNeuralNetwork(
         ValueError: an option has a value that doesn't fit; the message names it.
     """
     filters, hidden = check_sizes("filters", filters), check_sizes("hidden", hidden)
-    check_sizes("classes", classes, 1)
-    check_rate("dropout", dropout)
+    (classes,) = check_sizes("classes", classes, 1)
+    dropout = check_rate("dropout", dropout)
     input_shape = check_sizes("input_shape", input_shape, 2)
     if min(input_shape) < 2 ** len(filters):
         raise ValueError(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets.networks.options import check_choice, check_rate, check_sizes
+from kerasnets.checks import check_choice, check_rate, check_sizes
 
 
 def FashionNetwork(
@@ -35,8 +35,8 @@ def FashionNetwork(
     """
     hidden = check_sizes("hidden", hidden)
     check_choice("output", output, ("log_softmax", "softmax", "logits"))
-    check_rate("dropout", dropout)
-    check_sizes("classes", classes, 1)
+    dropout = check_rate("dropout", dropout)
+    (classes,) = check_sizes("classes", classes, 1)
 
     inputs = keras.Input(check_sizes("input_shape", input_shape, 2), name="image")
     activation = keras.layers.ReLU(name="activation")

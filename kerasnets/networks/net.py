@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets.networks.options import channel_shape, check_data_format, check_sizes
+from kerasnets.checks import check_sizes
+from kerasnets.networks.image_format import channel_shape, check_data_format
 
 
 def Net(
@@ -29,8 +30,8 @@ def Net(
     Raises:
         ValueError: an option has a value that doesn't fit; the message names it.
     """
-    check_sizes("filters", filters, 1)
-    check_sizes("classes", classes, 1)
+    (filters,) = check_sizes("filters", filters, 1)
+    (classes,) = check_sizes("classes", classes, 1)
     input_shape = check_sizes("input_shape", input_shape, 2)
     if min(input_shape) < 4:
         raise ValueError(f"input_shape={input_shape!r}: expected at least 4 pixels a side.")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets.networks.options import check_sizes
+from kerasnets.checks import check_sizes
 
 
 def Network(hidden: int = 256, classes: int = 10, input_shape: Sequence[int] = (28, 28)) -> keras.Model:
@@ -22,8 +22,8 @@ def Network(hidden: int = 256, classes: int = 10, input_shape: Sequence[int] = (
     Raises:
         ValueError: a size is no positive whole number.
     """
-    check_sizes("hidden", hidden, 1)
-    check_sizes("classes", classes, 1)
+    (hidden,) = check_sizes("hidden", hidden, 1)
+    (classes,) = check_sizes("classes", classes, 1)
     inputs = keras.Input(check_sizes("input_shape", input_shape, 2), name="image")
     x = layers.Flatten(name="flatten")(inputs)
     x = layers.Linear(hidden, name="hidden")(x)

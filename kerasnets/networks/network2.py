@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets.networks.options import check_choice, check_sizes
+from kerasnets.checks import check_choice, check_sizes
 
 #: Form → the six names: linear, ReLU, linear, ReLU, linear, softmax.
 _NAMES = {
@@ -27,7 +27,8 @@ def Network2(
     - ``"named"``: a Sequential model with the names of the document's ``OrderedDict``, ``fc1`` … ``softmax``.
 
     What is ``model[0]`` there? An image input puts the flattening layer first here, where the document flattens the
-    images beforehand, and Keras's ``model.layers`` counts it: the document's ``model[0]`` is ``model.layers[1]``.
+    images beforehand, and Keras's ``model.layers`` counts it: the document's ``model[0]`` is ``model.layers[1]`` in the
+    two Sequential forms (in the form ``"class"`` the input comes before it as ``layers[0]``, so it is ``layers[2]``).
     By name nothing moves: it is ``model.get_layer("0")`` in the form ``"sequential"`` and ``model.get_layer("fc1")``
     in the other two. Its weight is ``.kernel``, transposed: ``(784, 128)``.
 
@@ -45,7 +46,7 @@ def Network2(
     """
     check_choice("form", form, _NAMES)
     hidden = check_sizes("hidden", hidden, 2)
-    check_sizes("classes", classes, 1)
+    (classes,) = check_sizes("classes", classes, 1)
     inputs = keras.Input(check_sizes("input_shape", input_shape, 2), name="image")
     first, relu1, second, relu2, last, softmax = _NAMES[form]
     stack = [

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets.networks.options import check_sizes
+from kerasnets.checks import check_sizes
 
 
 def NeuralNetwork(
@@ -50,7 +50,7 @@ def NeuralNetwork_v1(
 
 def _perceptron(name: str, hidden: Sequence[int], classes: int, input_shape: Sequence[int]) -> keras.Model:
     hidden = check_sizes("hidden", hidden)
-    check_sizes("classes", classes, 1)
+    (classes,) = check_sizes("classes", classes, 1)
     inputs = keras.Input(check_sizes("input_shape", input_shape, 2), name="image")
     x = layers.Flatten(name="flatten")(inputs)
     for position, units in enumerate((*hidden, classes)):

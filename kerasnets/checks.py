@@ -1,0 +1,51 @@
+"""Checks of arguments that several rooms share; each gives the argument back in its plain Python type."""
+
+import math
+import numbers
+from collections.abc import Collection, Iterable
+
+
+def check_number(name: str, value, low: float = 0.0, *, above: bool = False, below: float = math.inf) -> float:
+    """`value` as a Python float, once it is a number in [`low`, `below`), or in (`low`, `below`) where `above`.
+
+    Raises:
+        ValueError: it isn't; the message has `name`, the value and the range.
+    """
+    if not isinstance(value, numbers.Real) or not low <= value < below or (above and value == low):
+        hint = ""
+        if name == "learning_rate" and hasattr(value, "learning_rate"):
+            hint = " A schedule takes the base rate, and is itself given to the optimizer as its learning_rate."
+        upper = "" if below == math.inf else f" and < {below:g}"
+        raise ValueError(
+            f"Invalid {name}: {value!r}; expected a finite number {'>' if above else '≥'} {low:g}{upper}.{hint}"
+        )
+    return float(value)
+
+
+def check_integer(name: str, value, low: int = 1) -> int:
+    """`value` as a Python int, once it is a whole number ≥ `low`; else a ValueError with `name` and the value."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < low:
+        raise ValueError(f"Invalid {name}: {value!r}; expected a whole number ≥ {low}.")
+    return int(value)
+
+
+def check_sizes(name: str, values, count: int | None = None) -> tuple[int, ...]:
+    """`values`, one or several, as a tuple of positive ints, `count` of them where given; else a ValueError."""
+    given = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
+    whole = all(isinstance(size, numbers.Integral) and not isinstance(size, bool) and size > 0 for size in given)
+    if not given or not whole or (count is not None and len(given) != count):
+        many = f"{count} positive whole numbers" if count else "positive whole numbers"
+        raise ValueError(f"{name}={values!r}: expected {'one positive whole number' if count == 1 else many}.")
+    return tuple(map(int, given))
+
+
+def check_rate(name: str, value) -> float:
+    """`value` as a dropout rate in [0, 1); else a ValueError."""
+    return check_number(name, value, below=1.0)
+
+
+def check_choice(name: str, value, choices: Collection[str]) -> str:
+    """`value`, if it is one of `choices`; else a ValueError lists them."""
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}.")
+    return value
