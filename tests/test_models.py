@@ -89,6 +89,7 @@ def test_labels_of_the_wrong_kind(model, arrays):
     with pytest.raises(TypeError, match="labels are a list; expected an array"):
         model.fit(x, y.tolist(), verbose=0)
     model.fit(x, y[:, None], verbose=0)
+    model.compile(loss=kerasnets.losses.CrossEntropyLoss(), metrics=["accuracy"])
     model.fit(x, np.eye(10, dtype="float32")[y], verbose=0)
 
 

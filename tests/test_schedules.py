@@ -10,7 +10,7 @@ import torch
 from gradients import precision
 from hypothesis import strategies as st
 
-from kerasnets import schedules
+from kerasnets import optimizers, schedules
 
 lr_scheduler = torch.optim.lr_scheduler
 rates = st.floats(1e-4, 2.0)
