@@ -60,8 +60,12 @@ class _Checked:
         validation = options["validation_data"]
         if isinstance(validation, tuple) and len(validation) >= 2:
             self.check(*validation[:2], needs_labels=True)
-        with backend.weights_kept(self):
-            return super().fit(x, y, *args, **kwargs)
+        try:
+            with backend.weights_kept(self):
+                return super().fit(x, y, *args, **kwargs)
+        except BaseException:
+            self.train_function = None  # to be made anew: TensorFlow would go on with the half of it that was traced
+            raise
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """``keras.Model.evaluate``, after the same check of the arrays as in :meth:`fit`."""
