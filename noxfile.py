@@ -40,8 +40,8 @@ def install(session: nox.Session, backend: str, device: str = "cpu") -> None:
 
 
 @nox.session
-@backends
 @devices
+@backends
 def tests(session: nox.Session, backend: str, device: str) -> None:
     """The tests on one backend and device."""
     if device == "gpu" and (reason := why_no_gpu()):
