@@ -8,7 +8,7 @@ out. Takes about three minutes on two idle cores; without the full data set the 
 Examples:
   python experiments/relay.py
   KERASNETS_DATA=path/to/data python experiments/relay.py --network Net
-  python experiments/relay.py --dataset fashion_mnist_sample --dtype float64 --order torch,jax,torch
+  python experiments/relay.py --dataset fashion_mnist_sample --dtype float64 --backends torch,jax,torch
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from kerasnets import console, files, relay
 
 def main(
     network: Annotated[str, typer.Option(help="The network to train.")] = "NeuralNetwork",
-    order: Annotated[str, typer.Option(help="Backends by epoch.")] = "torch,jax,tensorflow",
+    order: Annotated[str, typer.Option("--backends", help="Keras backends, one an epoch.")] = "torch,jax,tensorflow",
     dtype: Annotated[
         Literal["float64", "float32"] | None, typer.Option(help="Compute in this type only.  [default: both]")
     ] = None,

@@ -39,7 +39,7 @@ def test_experiment_in_float32(tmp_path, monkeypatch, capsys):
     if BACKEND == "torch":
         pytest.skip("the experiment needs two backends; on torch alone the test in float64 covers the files")
     options = ["--network", "Network2", "--dataset", "fashion_mnist_sample", "--dtype", "float32", "--device", "cpu"]
-    assert experiment(monkeypatch, tmp_path, *options, "--order", f"torch,{BACKEND}") == 0
+    assert experiment(monkeypatch, tmp_path, *options, "--backends", f"torch,{BACKEND}") == 0
     assert "noise floor" in capsys.readouterr().out
     (result,) = json.loads((tmp_path / "result.json").read_text())["results"]
     assert set(result["figures"]) == {"test loss", "test accuracy"}
@@ -59,7 +59,7 @@ def test_missing_backends_are_left_out_with_the_way_to_install_them(tmp_path, mo
 
 
 def test_unknown_backend_is_named(monkeypatch, tmp_path, capsys):
-    assert experiment(monkeypatch, tmp_path, "--order", "torch,theano") == 1
+    assert experiment(monkeypatch, tmp_path, "--backends", "torch,theano") == 1
     assert "'theano'" in capsys.readouterr().err
 
 
