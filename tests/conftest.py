@@ -10,7 +10,7 @@ import pytest
 
 import kerasnets
 
-hypothesis.settings.register_profile("default", deadline=None, max_examples=15, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.register_profile("default", deadline=None, max_examples=8, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("default")
 
 
