@@ -9,8 +9,13 @@ Examples:
 """
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from kerasnets import console, recipes
+
+QuickEpochs = Annotated[int, typer.Option(min=1, help="Epochs.")]
 
 
 def main(
@@ -18,7 +23,7 @@ def main(
     device: console.Device = "auto",
     out: console.Out = Path("out/quickstart"),
     dataset: console.Dataset = "fashion_mnist_sample",
-    epochs: console.Epochs = None,
+    epochs: QuickEpochs = 3,
     batch_size: console.BatchSize = None,
     seed: console.Seed = 0,
     log_every: console.LogEvery = None,
