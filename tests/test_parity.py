@@ -124,6 +124,15 @@ def test_unknown_network_is_named(monkeypatch, tmp_path, capsys):
     assert "'Resnet'; expected one of 'NeuralNetwork'" in capsys.readouterr().err
 
 
+def test_more_runs_of_pytorch_do_not_excuse_a_real_difference(monkeypatch):
+    rule = optimizers.SGD.update_step
+    monkeypatch.setattr(optimizers.SGD, "update_step", lambda self, g, v, rate: rule(self, g, v, 10.0 * rate))
+    monkeypatch.setattr(parity, "MORE", 2)
+    figures = comparison("Network2", "SGD", 8).figures("float32")
+    broken = {(figure.check, figure.quantity) for figure in figures if figure.broken}
+    assert {("one step", "weights"), ("running free", "test loss")} <= broken
+
+
 FIGURE = parity.Figure("Net", "SGD", "float32", "one step", 0, "weights", "fc1.bias", 5e-7, 1e-7, 1e-6)
 
 
