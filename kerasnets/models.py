@@ -28,6 +28,14 @@ def _one_array(value):
 class _Checked:
     """Checks the arrays given to ``fit``, ``evaluate`` and the like; data in other forms goes through unchecked."""
 
+    def compile_from_config(self, config):
+        """``keras.Model.compile_from_config``, with compilation decided anew on the backend that loads the model.
+
+        Keras saves what ``jit_compile="auto"`` came to: a model from JAX, where that is True, would otherwise run
+        through ``torch.compile`` on torch, where it is False.
+        """
+        super().compile_from_config({**config, "jit_compile": "auto"} if config.get("jit_compile") else config)
+
     def fit(self, x=None, y=None, *args, **kwargs):
         """``keras.Model.fit``, after a check of the arrays.
 

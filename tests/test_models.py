@@ -219,3 +219,13 @@ def test_a_loaded_model_goes_on_and_still_checks(model, arrays, tmp_path):
 def test_load_model_without_a_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no-such"):
         kerasnets.load_model(tmp_path / "no-such.keras")
+
+
+def test_compilation_is_decided_where_the_model_is_loaded(model):
+    """A file from JAX, where it is on, must not switch it on for torch, where it means torch.compile."""
+    there = {**model.get_compile_config(), "jit_compile": True}  # as JAX saves it
+    here = model.jit_compile
+    model.compile_from_config(there)
+    assert model.jit_compile == here
+    model.compile_from_config({**there, "jit_compile": False})
+    assert model.jit_compile is False
