@@ -297,9 +297,10 @@ class CosineAnnealingLR(LRSchedule):
 
     def rate(self, epoch):
         # (1 + cos(πt/T))/2 = sin²(π(T − t)/2T): the difference is exact in integers, the cosine's is not in float32.
+        # The same for the share of eta_min, so that nothing cancels where it is the larger rate.
         left = ops.abs(self.T_max - epoch % (2 * self.T_max))
-        part = _sin_squared(_float(left) * (math.pi / 2 / self.T_max))
-        return part * (self.learning_rate - self.eta_min) + self.eta_min
+        part, rest = (_sin_squared(_float(n) * (math.pi / 2 / self.T_max)) for n in (left, self.T_max - left))
+        return part * self.learning_rate + rest * self.eta_min
 
     def get_config(self):
         return {**super().get_config(), "T_max": self.T_max, "eta_min": self.eta_min}
@@ -337,8 +338,8 @@ class CosineAnnealingWarmRestarts(LRSchedule):
             cycle = ops.sum(ops.cast(epoch >= ops.convert_to_tensor(starts, "int32"), "int32")) - 1
             since = epoch - ops.take(ops.convert_to_tensor(starts, "int32"), cycle)
             length = ops.take(ops.convert_to_tensor(lengths, "int32"), cycle)
-        part = _sin_squared(_float(length - since) / _float(length) * (math.pi / 2))
-        return part * (self.learning_rate - self.eta_min) + self.eta_min
+        part, rest = (_sin_squared(_float(n) / _float(length) * (math.pi / 2)) for n in (length - since, since))
+        return part * self.learning_rate + rest * self.eta_min
 
     def _cycles(self) -> tuple[list[int], list[int]]:
         """First epoch and length of every cycle that 32-bit step numbers can reach."""
