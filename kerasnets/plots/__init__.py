@@ -11,6 +11,10 @@ puts them where that Axes was, and removes it. ``lang="zh"`` labels the picture 
 """
 
 from .activations import activation
+from .bars import bars
+from .diagrams import gradient_descent as gradient_descent
+from .diagrams import layered_network as layered_network
+from .diagrams import neuron as neuron
 from .images import predictions, show_images, view_classify
 from .networks import architecture, weights
 from .results import confusion_matrix, learning_curves
@@ -18,6 +22,7 @@ from .results import confusion_matrix, learning_curves
 __all__ = [
     "activation",
     "architecture",
+    "bars",
     "confusion_matrix",
     "learning_curves",
     "predictions",
