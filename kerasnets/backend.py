@@ -234,6 +234,49 @@ def weights_kept(model):
         raise
 
 
+def value_and_gradients(model, value_of, x, training: bool = False):
+    """A number that the outputs of `model` give, and its gradient with respect to each trainable variable.
+
+    It is the first half of a training step of one's own; ``optimizer.apply(gradients, model.trainable_variables)`` is
+    the other.
+
+    Args:
+        model: a built ``keras.Model``.
+        value_of: function from the outputs for `x` to a scalar tensor, such as ``lambda out: loss(y, out)``.
+        x: inputs of the model, array or tensor.
+        training: whether dropout and batch normalisation act as in training, where they change their own variables.
+
+    Returns:
+        The scalar, and the list of gradients in the order of ``model.trainable_variables``, zeros where a variable has
+        no part in it; all as tensors of the active backend.
+    """
+    if backend() == "torch":
+        import torch
+
+        value = value_of(model(x, training=training))
+        variables = [variable.value for variable in model.trainable_variables]
+        return value.detach(), list(torch.autograd.grad(value, variables, materialize_grads=True))
+    if backend() == "jax":
+        import jax
+
+        def stateless(trainable, non_trainable):
+            outputs, non_trainable = model.stateless_call(trainable, non_trainable, x, training=training)
+            return value_of(outputs), non_trainable
+
+        state = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+        (value, non_trainable), gradients = jax.value_and_grad(stateless, has_aux=True)(*state)
+        for variable, new in zip(model.non_trainable_variables, non_trainable, strict=True):
+            variable.assign(new)
+        return value, gradients
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        value = value_of(model(x, training=training))
+    zeros = tf.UnconnectedGradients.ZERO
+    variables = [variable.value for variable in model.trainable_variables]
+    return value, tape.gradient(value, variables, unconnected_gradients=zeros)
+
+
 def seed_global_generator(seed: int) -> None:
     """Seed the generator that unseeded random layers draw from, where the active backend has such a thing.
 
