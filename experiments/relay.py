@@ -1,8 +1,8 @@
 """Train an epoch on torch, the next on JAX, the next on TensorFlow, each from the .keras file that the last one left.
 
 Optimizer state, schedule and batch order are carried over. In float64 the relay ends with the weights of an
-uninterrupted run on its first backend within 1e-9, in float32 with its test loss and accuracy within 10 times the noise
-floor, which is measured beside it. Ends with exit code 1 where it does not. Backends that are not installed are left
+uninterrupted run on its first backend within 1e-9, in float32 with its test loss and accuracy within the noise floor,
+which is measured beside it. Ends with exit code 1 where it does not. Backends that are not installed are left
 out. Takes about three minutes on two idle cores; without the full data set the bundled sample is used.
 
 Examples:

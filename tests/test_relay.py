@@ -65,14 +65,35 @@ def test_unknown_backend_is_named(monkeypatch, tmp_path, capsys):
 
 def outcome(**changes):
     weights = {"fc1.weight": np.array([1.0, -2.0])}
-    return dataclasses.replace(relay.Outcome("torch", [0.5], 0.5, 80.0, weights, 94, 0.01), **changes)
+    return dataclasses.replace(relay.Outcome("torch", [0.5], 0.5, 80.0, 1000, weights, 94, 0.01), **changes)
 
 
 def test_bounds():
     moved = outcome(weights={"fc1.weight": np.array([1.0, -2.0 - 1e-8])})
     assert relay.Result("float64", [moved], outcome(), []).broken == ["weights"]
     assert relay.Result("float64", [outcome()], outcome(), []).broken == []
-    nudged = [outcome(test_accuracy=80.1, test_loss=0.501)]
-    assert relay.Result("float32", [outcome(test_accuracy=80.9)], outcome(), nudged).broken == []
-    worse = outcome(test_accuracy=78.9, test_loss=float("nan"))
+    nudged = [outcome(test_accuracy=80.3, test_loss=0.501)]
+    near = outcome(test_accuracy=79.7, test_loss=0.499)
+    assert relay.Result("float32", [near], outcome(), nudged).broken == []
+    assert relay.Result("float32", [near], outcome(), []).broken == ["test loss", "test accuracy"]
+    worse = outcome(test_accuracy=79.5, test_loss=float("nan"))
     assert relay.Result("float32", [worse], outcome(), nudged).broken == ["test loss", "test accuracy"]
+
+
+def test_a_broken_bound_asks_for_more_runs_of_one_backend(monkeypatch, tmp_path):
+    """Each further run is from other roundings, and they end when the relay is among them, or are all done."""
+    nudges = []
+
+    def in_child(*legs):
+        nudges.extend(leg.nudge for leg in legs if leg.nudge)
+        return [outcome(test_loss=0.55 if leg.target else 0.5 + 0.01 * leg.nudge) for leg in legs]
+
+    monkeypatch.setattr(relay, "in_child", in_child)
+    monkeypatch.setattr(relay, "AT_ONCE", 2)
+    assert relay.run(("torch", BACKEND), RECIPE, "float32", tmp_path).broken == []
+    assert nudges == [1, 2, 3, 4, 5]
+    nudges.clear()
+    monkeypatch.setattr(relay, "MORE", 1)
+    assert relay.run(("torch", BACKEND), RECIPE, "float32", tmp_path).broken == []
+    monkeypatch.setattr(relay, "MORE", 0)
+    assert relay.run(("torch", BACKEND), RECIPE, "float32", tmp_path).broken == ["test loss"]
