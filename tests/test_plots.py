@@ -59,6 +59,7 @@ def every_picture(lang, images, labels):
         "confusion_matrix": plots.confusion_matrix(labels, scores, lang=lang),
         "learning_curves": plots.learning_curves({"loss": [-2.0, -1.0], "val_loss": [2.0, 1.5]}, lang=lang),
         "activation": plots.activation("tanh", lang=lang),
+        "bars": plots.bars({"NeuralNetwork": {"eager": 2.0, "compiled": 1.6}}, lang=lang),
         "architecture": plots.architecture(model, lang=lang),
         "weights": plots.weights(model, n=3, lang=lang),
     }
@@ -466,3 +467,35 @@ def test_many_pictures_make_no_warning(images):
         warnings.simplefilter("error")
         kept = [plots.show_images(images, n=1) for _ in range(25)]  # pyplot warns at 21
     assert len(kept) == 25
+
+
+# Bars
+
+
+def test_bars():
+    groups = {"NeuralNetwork": {"eager": 2.0, "ours": 0.5}, "ConvNeuralNetwork": {"eager": 30.0}}
+    figure = plots.bars(groups, marked=["ours"], xlabel="s")
+    assert titles(figure) == list(groups)
+    for ax, values in zip(figure.axes, groups.values(), strict=True):
+        assert [bar.get_width() for bar in ax.patches] == list(values.values())
+        assert [label.get_text() for label in ax.get_yticklabels()] == list(values)
+        assert ax.yaxis_inverted()  # the first name at the top
+        assert ax.get_xlabel() == "s"
+    grey, colored = (to_rgb(bar.get_facecolor()) for bar in figure.axes[0].patches)
+    assert len(set(grey)) == 1
+    assert len(set(colored)) > 1
+    assert {"2.00", "0.500", "30.0"} <= set(all_texts(figure))
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({}, "at least one group"),
+        ({"empty": {}}, "'empty': {}"),
+        ({"a": {"b": -1.0}}, "'b' in 'a'; got -1.0"),
+        ({"a": {"b": float("nan")}}, "got nan"),
+    ],
+)
+def test_bars_errors(groups, message):
+    with pytest.raises(ValueError, match=message):
+        plots.bars(groups)

@@ -1,0 +1,52 @@
+"""Numbers by name as horizontal bars, for comparing programs."""
+
+from collections.abc import Collection, Mapping
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from . import canvas
+from .results import COLORS
+
+
+def bars(
+    groups: Mapping[str, Mapping[str, float]],
+    *,
+    marked: Collection[str] = (),
+    xlabel: str | None = None,
+    lang: str = "en",
+    ax: Axes | None = None,
+) -> Figure:
+    """A bar for each name, with its number at the end; a panel a group, each with a scale of its own.
+
+    Args:
+        groups: title of a panel → name → number ≥ 0; the first name is at the top.
+        marked: names whose bars are coloured; the others are light grey.
+        xlabel: what the numbers are; ``None``: seconds an epoch.
+        lang: language of the labels, ``"en"`` or ``"zh"``.
+        ax: an Axes to draw on; where several groups make several panels, these take its place.
+
+    Raises:
+        ValueError: there is no group, one has no bars, or a number is negative, infinite or none.
+    """
+    if not groups or not all(groups.values()):
+        raise ValueError(f"Expected at least one group, and a bar in each; got {dict(groups)!r}.")
+    for group, values in groups.items():
+        for name, value in values.items():
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"Expected a finite number ≥ 0 for {name!r} in {group!r}; got {value!r}.")
+    words = canvas.words(lang)
+    most = max(map(len, groups.values()))
+    figure, axes = canvas.panels(ax, 1, len(groups), (6.4 * len(groups), 1.2 + 0.34 * most))
+    for panel, (title, values) in zip(axes, groups.items(), strict=True):
+        names = canvas.drawable(list(values))
+        colors = [COLORS[0] if name in marked else "#c8c8c8" for name in values]
+        drawn = panel.barh(range(len(values)), list(values.values()), color=colors)
+        panel.bar_label(drawn, [f"{value:#.3g}" for value in values.values()], padding=3, **canvas.text(fontsize=9))
+        panel.set_yticks(range(len(names)), names, **canvas.text())
+        panel.invert_yaxis()
+        panel.margins(x=0.15)  # room for the numbers
+        panel.set_title(canvas.drawable([title])[0], **canvas.text())
+        panel.set_xlabel(xlabel or words["epoch_seconds"], **canvas.text())
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure
