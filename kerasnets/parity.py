@@ -647,9 +647,18 @@ def worst(figures: Sequence[Figure]) -> list[Figure]:
 
 
 def picture(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> matplotlib.figure.Figure:
-    """Both sides' loss curves, a panel for each of :attr:`Comparison.curves`."""
-    figure = matplotlib.figure.Figure(figsize=(5.0 * len(curves), 4.0), layout="constrained")
-    for axes, (title, losses) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
+    """Both sides' loss curves, a panel for each of :attr:`Comparison.curves`, two in a row."""
+    columns = min(len(curves), 2)
+    rows = -(-len(curves) // columns)
+    figure = matplotlib.figure.Figure(figsize=(5.5 * columns, 3.5 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for (title, losses), axes in zip(curves.items(), panels, strict=False):
         plots.learning_curves(losses, xlabel="step", ylabel="mean training loss so far", ax=axes)
+        # A thin line on a broad pale one: they lie on each other, and both are to be seen.
+        for line, style in zip(axes.lines, ({"linewidth": 7.0, "alpha": 0.4}, {"linewidth": 1.5}), strict=True):
+            line.set(marker="", **style)
+        axes.legend()
         axes.set_title(title)
+    for axes in panels:  # those left over
+        axes.set_axis_off()
     return figure
