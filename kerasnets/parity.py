@@ -579,7 +579,7 @@ class Comparison:
                     difference = relative(actual[quantity][name], tensor, scale)
                     figures.append(self._figure(dtype, "one step", point, quantity, name, difference, noise))
                 if figures:
-                    found.append(max(figures, key=_nearest))
+                    found.append(max(figures, key=nearness))
         return found
 
     def running_free(self, ported: Ported, dtype: str) -> list[Figure]:
@@ -608,7 +608,7 @@ class Comparison:
                     noise = max(relative(other.weights[name], tensor) for other in others)
                     difference = relative(keras_run.weights[name], tensor)
                     figures.append(self._figure(dtype, "running free", steps, "weights", name, difference, noise))
-            return [max(figures, key=_nearest)]
+            return [max(figures, key=nearness)]
         runs = [original, *others]
         found = self._tested(steps, keras_run, runs)
         for nudge in range(2, 2 + MORE):
@@ -632,8 +632,8 @@ class Comparison:
         ]
 
 
-def _nearest(figure: Figure) -> float:
-    """Sorts by share of the bound, and what is no number last."""
+def nearness(figure: Figure) -> float:
+    """The share of the bound, infinite for a difference that is no number: a key to sort by."""
     return figure.share if figure.difference == figure.difference else float("inf")
 
 
@@ -642,7 +642,7 @@ def worst(figures: Sequence[Figure]) -> list[Figure]:
     found: dict[tuple, Figure] = {}
     for figure in figures:
         key = (figure.network, figure.optimizer, figure.dtype, figure.check, figure.quantity)
-        found[key] = max(found.get(key, figure), figure, key=_nearest)
+        found[key] = max(found.get(key, figure), figure, key=nearness)
     return list(found.values())
 
 

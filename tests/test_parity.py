@@ -14,12 +14,21 @@ from processes import ROOT, run
 from kerasnets import backend, batches, data, optimizers, parity, recipes
 
 BACKEND = keras.config.backend()
+FIGURE = parity.Figure("Net", "SGD", "float32", "one step", 0, "weights", "fc1.bias", 5e-7, 1e-7, 1e-6)
 
 
 @pytest.fixture(autouse=True)
 def same_float_type_afterwards():
     with precision("float32"):
         yield
+
+
+def experiment(monkeypatch, *options):
+    """Run the script; returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["parity.py", *map(str, options)])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "experiments" / "parity.py"), run_name="__main__")
+    return end.value.code
 
 
 def comparison(network, optimizer, steps):
@@ -91,10 +100,7 @@ def test_keras_epsilon_breaks_the_bound_and_the_exit_code(monkeypatch, tmp_path,
 
     monkeypatch.setattr(optimizers.Adam, "update_step", update_step)
     options = ["--network", "Network2", "--dataset", "fashion_mnist_sample", "--steps", "2", "--dtype", "float64"]
-    monkeypatch.setattr(sys, "argv", ["parity.py", *options, "--optimizer", "Adam", "--out", str(tmp_path)])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(ROOT / "experiments" / "parity.py"), run_name="__main__")
-    assert end.value.code == 1
+    assert experiment(monkeypatch, *options, "--optimizer", "Adam", "--out", tmp_path) == 1
     result = json.loads((tmp_path / "result.json").read_text())
     figures = [parity.Figure(**figure) for figure in result["figures"]]
     broken = [(figure.check, figure.quantity) for figure in figures if figure.broken]
@@ -116,11 +122,31 @@ def test_experiment_in_a_fresh_process(tmp_path):
     assert (tmp_path / "Network2.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_page_has_what_came_nearest_to_its_bound(monkeypatch, tmp_path, capsys):
+    near = dataclasses.replace(FIGURE, quantity="outputs", difference=9e-7)
+    free = dataclasses.replace(FIGURE, check="running free", quantity="test accuracy", difference=0.25, noise=0.5)
+    broken = dataclasses.replace(FIGURE, network="Network", difference=2e-6)
+    for name, figures in {"torch": [FIGURE, near, dataclasses.replace(free, bound=0.51)], "jax": [broken]}.items():
+        (tmp_path / name).mkdir()
+        result = {"backend": name, "device": "cpu", "machine": "Z80, 1 core", "seed": 0, "steps": 938}
+        result |= {"versions": {name: "1.2"}, "figures": [dataclasses.asdict(figure) for figure in figures]}
+        (tmp_path / name / "result.json").write_text(json.dumps(result))
+    assert experiment(monkeypatch, "--out", tmp_path, "--report", tmp_path / "page.md") == 0
+    lines = (tmp_path / "page.md").read_text().splitlines()
+    assert "| Net, SGD | outputs 9e-07 (1e-07) | not measured | not measured |" in lines
+    assert "| Net, SGD | accuracy 0.25 (0.50) | not measured | not measured |" in lines
+    assert "| Network, SGD | not measured | weights 2e-06 (1e-07), **broken** | not measured |" in lines
+    assert len([line for line in lines if line.startswith("| Net")]) == 3
+    assert "4 figures, of which 1 breaks its bound." in lines
+    assert "Z80, 1 core, device cpu" in lines[-1]
+    assert "jax 1.2, torch 1.2" in lines[-1]
+    empty = tmp_path / "empty"
+    assert experiment(monkeypatch, "--out", empty, "--report", tmp_path / "page.md") == 1
+    assert "no result.json below" in capsys.readouterr().err
+
+
 def test_unknown_network_is_named(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(sys, "argv", ["parity.py", "--network", "Resnet", "--out", str(tmp_path)])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(ROOT / "experiments" / "parity.py"), run_name="__main__")
-    assert end.value.code == 1
+    assert experiment(monkeypatch, "--network", "Resnet", "--out", tmp_path) == 1
     assert "'Resnet'; expected one of 'NeuralNetwork'" in capsys.readouterr().err
 
 
@@ -133,14 +159,23 @@ def test_more_runs_of_pytorch_do_not_excuse_a_real_difference(monkeypatch):
     assert {("one step", "weights"), ("running free", "test loss")} <= broken
 
 
-FIGURE = parity.Figure("Net", "SGD", "float32", "one step", 0, "weights", "fc1.bias", 5e-7, 1e-7, 1e-6)
-
-
 @pytest.mark.parametrize(("difference", "broken"), [(1e-6, False), (1.1e-6, True), (math.nan, True), (math.inf, True)])
 def test_broken(difference, broken):
     figure = dataclasses.replace(FIGURE, difference=difference)
     assert figure.broken == broken
     assert parity.worst([FIGURE, figure, FIGURE])[0] is figure
+
+
+def test_picture_has_both_curves_of_every_panel():
+    curves = {name: {"PyTorch": [2.0, 1.0], "kerasnets on jax": [2.0, 1.1]} for name in "abc"}
+    *panels, left_over = parity.picture(curves).axes
+    assert [axes.get_title() for axes in panels] == ["a", "b", "c"]
+    for axes in panels:
+        assert [line.get_ydata().tolist() for line in axes.lines] == [[2.0, 1.0], [2.0, 1.1]]
+        below, above = axes.lines
+        assert below.get_linewidth() > 3 * above.get_linewidth()
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["PyTorch", "kerasnets on jax"]
+    assert not left_over.axison
 
 
 def test_relative_is_of_the_largest_value():
