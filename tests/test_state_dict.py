@@ -15,7 +15,7 @@ from gradients import assert_close, precision
 from torch import nn
 
 import kerasnets
-from kerasnets import originals
+from kerasnets import originals, parity, recipes, training
 from kerasnets.state_dict import load_state_dict, save_state_dict, state_dict
 
 DATA_FORMATS = ("channels_last", "channels_first")
@@ -131,6 +131,56 @@ def test_the_same_file_fits_both_data_formats(name, data_format):
         assert_same_states(state_dict(model), original.state_dict())
         skip_without_convolution(data_format)
         assert_close(outputs(model, images.numpy()), original(images), "float64")
+
+
+def assert_same_predictions(ours, theirs, labels):
+    """The same class for every image; the message has the scores of those that differ, to tell a tie from an error."""
+    different = np.flatnonzero(ours.argmax(axis=1) != theirs.argmax(axis=1))
+    scores = [f"image {i}: kerasnets {np.sort(ours[i])[-2:]}, PyTorch {np.sort(theirs[i])[-2:]}" for i in different[:9]]
+    assert not scores, "\n".join([f"{len(different)} predictions differ; the two highest scores of each:", *scores])
+    assert (ours.argmax(axis=1) == labels).mean() > 0.5, "too little was learned for the comparison to say something"
+
+
+def predictions(original, images):
+    """The original's scores in evaluation mode."""
+    original.eval()
+    with torch.no_grad():
+        return np.concatenate([original(torch.from_numpy(images[i : i + 500])).numpy() for i in range(0, 10000, 500)])
+
+
+@pytest.mark.full_data
+@pytest.mark.parametrize("name", originals.ORIGINALS)
+def test_trained_weights_give_the_same_predictions_of_all_test_images_both_ways(name, tmp_path):
+    recipe = recipes.find(name)
+    (x, y), (x_test, y_test) = training.prepared(recipe)
+    assert len(x_test) == 10000
+
+    # From a plain PyTorch training: 300 steps of the document's, dropout included.
+    original = originals.build(name)
+    loss_of = parity.criterion(recipe)
+    optimizer = {
+        "SGD": lambda parameters: torch.optim.SGD(parameters, lr=0.01, momentum=0.9),
+        "Adam": lambda parameters: torch.optim.Adam(parameters, lr=3e-3),
+    }[recipe.optimizer](original.parameters())
+    first = torch.utils.data.TensorDataset(torch.from_numpy(x[:19200, None]), torch.from_numpy(y[:19200]))
+    for images, labels in torch.utils.data.DataLoader(first, batch_size=64, shuffle=True):
+        optimizer.zero_grad()
+        loss_of(original(images), labels).backward()
+        optimizer.step()
+    torch.save(original.state_dict(), tmp_path / "pytorch.pt")
+    model = kerasnets.build(name)
+    load_state_dict(model, tmp_path / "pytorch.pt")
+    scores = model.predict(x_test, batch_size=500, verbose=0)
+    assert_same_predictions(scores, predictions(original, x_test), y_test)
+
+    # From a training here, on whatever backend is active.
+    model = training.compiled(recipe)
+    model.fit(x[:19200], y[:19200], batch_size=64, epochs=1, verbose=0)
+    save_state_dict(model, tmp_path / "kerasnets.pt")
+    original = originals.build(name)
+    original.load_state_dict(torch.load(tmp_path / "kerasnets.pt"), strict=True)
+    scores = model.predict(x_test, batch_size=500, verbose=0)
+    assert_same_predictions(scores, predictions(original, x_test), y_test)
 
 
 # --- Users' own models ------------------------------------------------------------------------------------------------
