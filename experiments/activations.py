@@ -1,0 +1,48 @@
+"""Draw the activation functions and their derivatives, computed by the active backend: document 002, section 4.3.
+
+Examples:
+  python experiments/activations.py
+  python experiments/activations.py --backend tensorflow --lang zh
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from kerasnets import backend as backends
+from kerasnets import console
+
+FUNCTIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "softmax")
+
+
+def main(
+    backend: console.Backend = None,
+    device: console.Device = "auto",
+    out: console.Out = Path("out/activations"),
+    lang: Annotated[Literal["en", "zh"], typer.Option(help="Language of the pictures.")] = "en",
+) -> None:
+    """Draw a picture a function, and print what the document says of them as a table."""
+    console.start(backend, device)
+    from kerasnets import plots
+
+    out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for name in FUNCTIONS:
+        figure = plots.activation(name, lang=lang)
+        figure.savefig(out / f"{name}.png", dpi=100)
+        values, slopes = (line.get_ydata() for line in figure.axes[0].lines)
+        figures = (values.min(), values.max(), values.mean(), slopes[0], slopes.max(), slopes[-1])
+        rows.append((name, *(f"{number:.4f}" for number in figures)))
+
+    # Zero-centred is a mean of 0; gradients vanish where the slope does.
+    console.print_table(
+        f"100 points from -10 to 10, by keras.ops on {backends.backend()}",
+        ("function", "lowest", "highest", "mean", "slope at -10", "steepest", "slope at 10"),
+        rows,
+    )
+    console.print_written(out, [f"{name}.png" for name in FUNCTIONS])
+
+
+if __name__ == "__main__":
+    console.run(main, __doc__)

@@ -1,0 +1,136 @@
+"""Networks for handwritten digits, from raw matrices to named layers, before and after training: document 004.
+
+Examples:
+  KERASNETS_DATA=path/to/data python experiments/digits.py
+  python experiments/digits.py --dataset fashion_mnist_sample --backend jax
+  python experiments/digits.py --epochs 1 --seed 1
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import kerasnets
+from kerasnets import console, recipes
+
+
+def main(
+    backend: console.Backend = None,
+    device: console.Device = "auto",
+    out: console.Out = Path("out/digits"),
+    dataset: console.Dataset = "mnist",
+    epochs: console.Epochs = None,
+    batch_size: console.BatchSize = None,
+    seed: console.Seed = 0,
+    log_every: console.LogEvery = None,
+) -> None:
+    """Print each step of the document in its order, then train its last network; draw pictures."""
+    console.start(backend, device)
+    import keras
+    from keras import ops
+
+    from kerasnets import batches, data, layers, models, plots
+
+    keras.utils.set_random_seed(seed)
+    np.set_printoptions(precision=4, suppress=True, threshold=100)  # as PyTorch prints
+    numbers = ops.convert_to_numpy
+    try:
+        arrays = data.load_data(dataset)
+    except (data.DataNotFoundError, data.DamagedDataError) as error:
+        console.fail(error)
+    names = data.class_names(dataset)
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = []
+
+    def save(figure, name: str) -> None:
+        figure.savefig(out / name, dpi=100)
+        pictures.append(name)
+
+    print("A batch of 64 images; kerasnets' images have no channel axis")
+    (x, y), (x_test, y_test) = arrays
+    images, labels = batches.Batches(x, y, batch_size=64, seed=seed)[0]
+    print(f"{type(images)}\n{list(images.shape)}\n{list(labels.shape)}")
+    save(plots.show_images(images[1:2], labels[1:2], class_names=names), "image.png")
+
+    print("\nThe network from raw matrices")
+    inputs = ops.reshape(ops.convert_to_tensor(images), (64, -1))
+    print(f"Inputs: {list(inputs.shape)}")
+    w1, b1 = keras.random.normal((784, 256)), keras.random.normal((256,))
+    w2, b2 = keras.random.normal((256, 10)), keras.random.normal((10,))
+
+    def activation(x):
+        return 1 / (1 + ops.exp(-x))
+
+    def softmax(x):
+        return ops.exp(x) / ops.reshape(ops.sum(ops.exp(x), axis=1), (-1, 1))
+
+    h = activation(ops.matmul(inputs, w1) + b1)
+    outputs = ops.matmul(h, w2) + b2
+    print(f"Outputs: {list(outputs.shape)}")
+    probabilities = softmax(outputs)
+    print(f"Probabilities: {list(probabilities.shape)}")
+    print(f"Their sums: {numbers(ops.sum(probabilities, axis=1))}")
+
+    print("\nThe mistake: dividing by sums of shape (n,) instead of (n, 1)")
+
+    def wrong_softmax(x):
+        return ops.exp(x) / ops.sum(ops.exp(x), axis=1)
+
+    try:
+        wrong_softmax(outputs)
+    except Exception as error:  # each backend raises its own
+        print(f"64 images: {type(error).__name__}: {error}")
+    # Ten images and ten classes: the shapes fit, every column is divided by another image's sum, and nothing warns.
+    print(f"10 images: no error, but the sums are {numbers(ops.sum(wrong_softmax(outputs[:10]), axis=1))}")
+
+    print("\nThe same with layers, and with activations as functions in them")
+    network = kerasnets.build("Network")
+    network.summary()
+    short = models.Sequential(
+        [
+            keras.Input((28, 28)),
+            layers.Flatten(),
+            layers.Linear(256, activation="sigmoid", name="hidden"),
+            layers.Linear(10, activation="softmax", name="output"),
+        ],
+        name="Network",
+    )
+    short.summary()
+    short.set_weights(network.get_weights())
+    difference = ops.max(ops.abs(short(images) - network(images)))
+    print(f"With the same weights the outputs differ by {numbers(difference):.1e}")
+
+    print("\nTwo hidden layers, and their weights read and set by hand")
+    model = kerasnets.build("Network2")
+    model.summary()
+    fc1 = model.get_layer("fc1")
+    print(f"fc1's weight, {list(fc1.kernel.shape)}, the transpose of PyTorch's:\n{numbers(fc1.kernel)}")
+    print(f"fc1's bias:\n{numbers(fc1.bias)}")
+    fc1.bias.assign(ops.zeros_like(fc1.bias))
+    fc1.kernel.assign(keras.random.normal(fc1.kernel.shape, stddev=0.01))
+    print(f"The bias set to zeros: {np.abs(numbers(fc1.bias)).max()}")
+    print(f"The weight set to normal values: mean {numbers(fc1.kernel).mean():.4f}, sd {numbers(fc1.kernel).std():.4f}")
+    image = x_test[:1]
+    save(plots.view_classify(image, model(image), class_names=names), "network2.png")
+
+    print("\nThe same as a Sequential, by position and by name")
+    by_position = kerasnets.build("Network2", form="sequential")
+    by_position.summary()
+    save(plots.view_classify(image, by_position(image), class_names=names), "sequential.png")
+    print(f"layers[1], after the flattening: {by_position.layers[1]}\n{numbers(by_position.layers[1].kernel)}")
+    by_name = kerasnets.build("Network2", form="named")
+    by_name.summary()
+    print(f"layers[1] and get_layer('fc1') are one: {by_name.layers[1] is by_name.get_layer('fc1')}")
+
+    print("\nTraining")
+    save(plots.view_classify(image, by_name(image), class_names=names), "before.png")
+    recipe = recipes.find("Network2", dataset, {"form": "named"})
+    result = console.train(recipe, out, epochs, batch_size, seed, arrays=arrays, log_every=log_every)
+    save(plots.view_classify(image, result.model(image), class_names=names), "after.png")
+    print(f"The first test image is {names[y_test[0]]!r}: see before.png and after.png")
+    console.print_written(out, pictures)
+    console.finish(result, out)
+
+
+if __name__ == "__main__":
+    console.run(main, __doc__)

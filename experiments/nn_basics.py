@@ -1,0 +1,94 @@
+"""A convolutional network, its shapes, its gradients and one step of training: document 001.
+
+Examples:
+  python experiments/nn_basics.py
+  python experiments/nn_basics.py --backend jax --device cpu
+  python experiments/nn_basics.py --seed 1 --out out/nn_basics-1
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import kerasnets
+from kerasnets import backend as backends
+from kerasnets import console
+
+
+def main(
+    backend: console.Backend = None,
+    device: console.Device = "auto",
+    out: console.Out = Path("out/nn_basics"),
+    seed: console.Seed = 0,
+) -> None:
+    """Print each step of the document in its order, draw the filters."""
+    console.start(backend, device)
+    import keras
+    from keras import ops
+
+    from kerasnets import losses, optimizers, plots
+
+    keras.utils.set_random_seed(seed)
+    np.set_printoptions(precision=4, suppress=True, threshold=100)  # as PyTorch prints
+    numbers = ops.convert_to_numpy
+
+    print(f"Keras {keras.__version__} on {backends.backend()}")
+    # The document's order of axes, (batch, channels, height, width), instead of Keras's own.
+    net = kerasnets.build("Net", data_format="channels_first")
+    net.summary()
+
+    print("\nThe parameters, with PyTorch's names and sizes")
+    parameters = kerasnets.state_dict(net)
+    for values in parameters.values():
+        print(f"Parameter containing:\n{values}")
+    for name, values in parameters.items():
+        print(f"{name} : {list(values.shape)}")
+
+    print("\nThe forward pass, layer by layer")
+    images = keras.random.normal((1, 32, 32))
+    print(f"images    {list(images.shape)}")
+    x = images
+    for layer in net.layers[1:]:  # after the input
+        x = layer(x)
+        print(f"{layer.name:9} {list(x.shape)}")
+    print(f"The {x.shape[-1]} outputs: {numbers(x)}")
+
+    print("\nThe backward pass of a vector of ones: the gradient of the sum of the outputs, in Keras's shapes")
+    ones = ops.ones((1, 10))
+    _, gradients = backends.value_and_gradients(net, lambda outputs: ops.sum(outputs * ones), images)
+    for variable, gradient in zip(net.trainable_variables, gradients, strict=True):
+        print(f"{variable.path} : {list(gradient.shape)}, {numbers(ops.reshape(gradient, (-1,))[:10])}")
+
+    print("\nA single image needs the batch axis")
+    single = numbers(images)[0]
+    try:
+        net.predict(single, verbose=0)
+    except ValueError as error:
+        print(f"{list(single.shape)}: {error}")
+    print(f"{list(single[None].shape)}: outputs {list(net.predict(single[None], verbose=0).shape)}")
+
+    print("\nThe mean squared error against 0 … 9")
+    y = ops.reshape(ops.arange(10, dtype="float32"), (1, 10))
+    criterion = losses.MSELoss()
+    print(f"Loss: {numbers(criterion(y, net(images))):.6f}")
+
+    print("\nOne step of SGD: weight = weight - learning_rate * gradient")
+    bias, start = net.get_layer("fc1").bias, net.get_weights()
+    _, gradients = backends.value_and_gradients(net, lambda outputs: criterion(y, outputs), images)
+    print(f"fc1.bias before: {numbers(bias)}")
+    print(f"its gradient: {numbers(gradients[-1])}")
+    # The document's rate is on the brink for 1350 features at once: from some initial weights (in PyTorch, too: about
+    # one in fifteen) the step goes over the minimum and up the other side.
+    for rate in (0.01, 0.001):
+        net.set_weights(start)
+        optimizers.SGD(rate).apply(gradients, net.trainable_variables)
+        print(f"Learning rate {rate}, fc1.bias after: {numbers(bias)}")
+        print(f"Learning rate {rate}, loss after: {numbers(criterion(y, net(images))):.6f}")
+
+    out.mkdir(parents=True, exist_ok=True)
+    plots.weights(net, "conv1").savefig(out / "conv1.png", dpi=100)
+    console.print_written(out, ["conv1.png"])
+
+
+if __name__ == "__main__":
+    console.run(main, __doc__)
