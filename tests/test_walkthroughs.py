@@ -242,3 +242,11 @@ def test_digits_without_the_data_ends_with_its_error(tmp_path, monkeypatch, caps
     assert ended.value.exit_code == 1
     assert "Error: No 'mnist' in root=" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_the_table_of_the_documents_names_is_there():
+    table = (ROOT / "docs" / "documents.md").read_text()
+    for file, test in set(re.findall(r"(test_\w+): (test_\w+)", table)):
+        assert f"def {test}(" in (ROOT / "tests" / f"{file}.py").read_text(), (file, test)
+    for path in set(re.findall(r"`((?:kerasnets|experiments|tests|docs)/[\w/.]+)`", table)):
+        assert (ROOT / path).exists(), path
