@@ -187,12 +187,7 @@ def write_tables(table: list[str], broken: list[str], runs: list[dict], out: Pat
             ]
         )
     )
-    begin, end = "<!-- results -->\n", "<!-- /results -->\n"
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    if begin in text:
-        head, tail = text.split(begin)[0], text.split(end)[1]
-        readme.write_text(head + begin + "\n".join(table) + "\n" + end + tail)
+    files.replace_marked(ROOT / "README.md", "results", table)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+"""Measure an epoch of the document's program, native PyTorch, stock Keras and kerasnets, in turn, side by side.
+
+Prints seconds, quotients, time to the first step, memory and the time for one image, and leaves benchmark.json and
+epochs.png in --out. Uses the full Fashion-MNIST where it is on this machine, else the bundled sample. Two networks,
+three backends and 5 epochs take about 30 minutes on two cores, which should do nothing else meanwhile; backends that
+are not installed are left out. Ends with exit code 1 where a program failed.
+
+Examples:
+  python experiments/benchmark.py --out out/benchmark
+  python experiments/benchmark.py --network NeuralNetwork --backends torch,jax --images 6400 --epochs 3
+  python experiments/benchmark.py --no-compile --device gpu --precision bfloat16
+  python experiments/benchmark.py --no-measure --readme README.md
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from kerasnets import benchmark, console, files
+
+
+def main(
+    network: Annotated[
+        Literal["NeuralNetwork", "NeuralNetwork_v1", "ConvNeuralNetwork"] | None,
+        typer.Option(help="Measure this network only.  [default: NeuralNetwork and ConvNeuralNetwork]"),
+    ] = None,
+    order: Annotated[str, typer.Option("--backends", help="Keras backends.")] = "torch,jax,tensorflow",
+    device: console.Device = "auto",
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs after the warm-up.")] = 5,
+    images: Annotated[
+        int | None, typer.Option(min=64, help="Train on the first so many images.  [default: all]", show_default=False)
+    ] = None,
+    precision: Annotated[
+        Literal["float32", "tf32", "bfloat16"], typer.Option(help="Precision of kerasnets' own fit.")
+    ] = "float32",
+    compile: Annotated[bool, typer.Option(help="Measure native PyTorch also through torch.compile.")] = True,
+    measure: Annotated[bool, typer.Option(help="Measure, or only show what --out has.")] = True,
+    readme: Annotated[
+        Path | None, typer.Option(help="Write the speed table between the marks of this file.", exists=True)
+    ] = None,
+    out: console.Out = Path("out/benchmark"),
+) -> None:
+    """Measure, print the tables, draw the bars."""
+    result = out / "benchmark.json"
+    try:
+        if measure:
+            settings = benchmark.Settings(
+                networks=(network,) if network else ("NeuralNetwork", "ConvNeuralNetwork"),
+                backends=benchmark.installed(order.split(",")),
+                device=device,
+                epochs=epochs,
+                images=images,
+                precision=precision,
+                compiled=compile,
+            )
+            record = benchmark.measure(settings)
+            out.mkdir(parents=True, exist_ok=True)
+            files.write_json(result, record)
+        record = json.loads(result.read_text())
+        benchmark.print_report(record)
+        benchmark.draw(record, out / "epochs.png")
+        if readme is not None:
+            files.replace_marked(readme, "speed", benchmark.readme_lines(record))
+    except (ValueError, OSError) as error:
+        console.fail(error)
+    console.print_written(out, ["benchmark.json", "epochs.png"])
+    raise typer.Exit(1 if benchmark.errors(record) else 0)
+
+
+if __name__ == "__main__":
+    console.run(main, __doc__)
