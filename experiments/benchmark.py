@@ -2,7 +2,7 @@
 
 Prints seconds, quotients, time to the first step, memory and the time for one image, and leaves benchmark.json and
 epochs.png in --out. Uses the full Fashion-MNIST where it is on this machine, else the bundled sample. Two networks,
-three backends and 5 epochs take about 30 minutes on two cores, which should do nothing else meanwhile; backends that
+three backends and 5 epochs take half an hour on two cores by estimate; the machine should be idle. Backends that
 are not installed are left out. Ends with exit code 1 where a program failed.
 
 Examples:
