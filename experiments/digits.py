@@ -106,7 +106,7 @@ def main(
     fc1 = model.get_layer("fc1")
     print(f"fc1's weight, {list(fc1.kernel.shape)}, the transpose of PyTorch's:\n{numbers(fc1.kernel)}")
     print(f"fc1's bias:\n{numbers(fc1.bias)}")
-    fc1.bias.assign(ops.zeros_like(fc1.bias))
+    fc1.bias.assign(ops.zeros(fc1.bias.shape))
     fc1.kernel.assign(keras.random.normal(fc1.kernel.shape, stddev=0.01))
     print(f"The bias set to zeros: {np.abs(numbers(fc1.bias)).max()}")
     print(f"The weight set to normal values: mean {numbers(fc1.kernel).mean():.4f}, sd {numbers(fc1.kernel).std():.4f}")
