@@ -15,6 +15,7 @@ from . import (
     schedules,
     training,
 )
+from .accelerate import accelerate, predictor
 from .backend import installed_backends, set_backend, set_device
 from .data import load_data
 from .models import load_model

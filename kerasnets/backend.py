@@ -277,6 +277,11 @@ def value_and_gradients(model, value_of, x, training: bool = False):
     return value, tape.gradient(value, variables, unconnected_gradients=zeros)
 
 
+def accelerated() -> bool:
+    """Whether ``fit`` and the like are to be fast: yes, unless ``KERASNETS_ACCELERATE`` is 0."""
+    return os.environ.get("KERASNETS_ACCELERATE", "1") != "0"
+
+
 def seed_global_generator(seed: int) -> None:
     """Seed the generator that unseeded random layers draw from, where the active backend has such a thing.
 

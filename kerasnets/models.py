@@ -6,6 +6,9 @@ backend's own words, and a label out of range fails on the CPU, kills the contex
 JAX.
 """
 
+import functools
+import importlib
+import importlib.util
 import inspect
 import math
 from pathlib import Path
@@ -25,6 +28,19 @@ def _one_array(value):
     return value if is_array else None
 
 
+@functools.cache
+def _trainer():
+    """The fast ``fit``, ``evaluate`` and ``predict``; None where that part of kerasnets is left out."""
+    found = importlib.util.find_spec("kerasnets.accelerate")
+    return None if found is None else importlib.import_module("kerasnets.accelerate.trainer")
+
+
+def _fast(method: str, accelerate: bool | None):
+    """The fast way of `method`, a function of model, stock method and arguments; None: stock Keras's is asked for."""
+    chosen = backend.accelerated() if accelerate is None else accelerate
+    return getattr(_trainer(), method, None) if chosen else None
+
+
 class _Checked:
     """Checks the arrays given to ``fit``, ``evaluate`` and the like; data in other forms goes through unchecked."""
 
@@ -36,8 +52,8 @@ class _Checked:
         """
         super().compile_from_config({**config, "jit_compile": "auto"} if config.get("jit_compile") else config)
 
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """``keras.Model.fit``, after a check of the arrays.
+    def fit(self, x=None, y=None, *args, accelerate: bool | None = None, seed: int | None = None, **kwargs):
+        """``keras.Model.fit``, after a check of the arrays, and fast where it can be.
 
         Args:
             x: images, float ``(n, height, width)`` as the model's ``input_shape`` says, or any data ``fit`` takes. In a
@@ -45,6 +61,10 @@ class _Checked:
                 losses NaN.
             y: labels, int ``(n,)``, or what the loss takes.
             *args: further arguments of ``keras.Model.fit``, by position.
+            accelerate: False: through stock Keras; None: fast, unless the variable ``KERASNETS_ACCELERATE`` is 0. What
+                the fast way doesn't handle goes through stock Keras, and a warning says so once.
+            seed: of the batches' order, which depends on (seed, epoch) alone; None: ``keras.utils.set_random_seed``'s.
+                Only for the fast way.
             **kwargs: further arguments of ``keras.Model.fit``, by name.
 
         Returns:
@@ -70,19 +90,25 @@ class _Checked:
             self.check(*validation[:2], needs_labels=True)
         try:
             with backend.weights_kept(self):
+                if fast := _fast("fit", accelerate):
+                    return fast(self, super().fit, x, y, *args, seed=seed, **kwargs)
                 return super().fit(x, y, *args, **kwargs)
         except BaseException:
             self.train_function = None  # to be made anew: TensorFlow would go on with the half of it that was traced
             raise
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
-        """``keras.Model.evaluate``, after the same check of the arrays as in :meth:`fit`."""
+    def evaluate(self, x=None, y=None, *args, accelerate: bool | None = None, **kwargs):
+        """``keras.Model.evaluate``, after the same check of the arrays as in :meth:`fit`, and as fast."""
         self.check(x, y, needs_labels=True)
+        if fast := _fast("evaluate", accelerate):
+            return fast(self, super().evaluate, x, y, *args, **kwargs)
         return super().evaluate(x, y, *args, **kwargs)
 
-    def predict(self, x, *args, **kwargs):
-        """``keras.Model.predict``, after the same check of the images as in :meth:`fit`."""
+    def predict(self, x, *args, accelerate: bool | None = None, **kwargs):
+        """``keras.Model.predict``, after the same check of the images as in :meth:`fit`, and as fast."""
         self.check(x)
+        if fast := _fast("predict", accelerate):
+            return fast(self, super().predict, x, *args, **kwargs)
         return super().predict(x, *args, **kwargs)
 
     def train_on_batch(self, x, y=None, *args, **kwargs):

@@ -1,0 +1,162 @@
+"""Many training steps on TensorFlow as one loop in a compiled function.
+
+Stock Keras dispatches every step by itself and hands it a batch through ``tf.data``. Here the data lies on the device,
+and one dispatch runs any number of steps of Keras's own ``train_step``, each gathering its batch by an index order.
+XLA compiles the loop, but for networks with convolutions on a CPU: TensorFlow's own are faster there.
+"""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from kerasnets import layers
+from kerasnets.accelerate.layers import in_place_of_layers, pools_before_relu
+
+
+class Engine:
+    """Runs a model's steps; the variables hold their state at any time.
+
+    Args:
+        model: a compiled Functional or Sequential model; for :meth:`predict` it need not be compiled.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+        self._programs: dict[tuple, Callable] = {}
+
+    @staticmethod
+    def why_not(model: keras.Model) -> str | None:
+        """What of `model` this engine can't run; None: it can."""
+        return "a tf.distribute strategy is in use" if tf.distribute.has_strategy() else None
+
+    def put(self, array) -> tf.Tensor:
+        """`array` on the device; floats in Keras's float type, as in stock ``fit``."""
+        array = keras.ops.convert_to_numpy(array)
+        return tf.convert_to_tensor(
+            array.astype(keras.config.floatx(), copy=False) if array.dtype.kind == "f" else array
+        )
+
+    def train(self, data: Sequence, rows: tf.Tensor, begin: int, end: int) -> None:
+        """Take training steps.
+
+        Args:
+            data: images, labels and weights of the examples (or None), as :meth:`put` gives them, each a nest.
+            rows: int ``(steps, batch)``: which examples each step sees.
+            begin: the first step.
+            end: the step after the last.
+        """
+        self._loop("train", self.model.train_step, data, rows, begin, end)
+
+    def test(self, data: Sequence, rows: tf.Tensor, begin: int, end: int) -> None:
+        """Update the metrics by the batches `begin` to `end` (exclusive)."""
+        self._loop("test", self.model.test_step, data, rows, begin, end)
+
+    def predict(self, data: Sequence, rows: tf.Tensor, index: int):
+        """The outputs for batch number `index`."""
+        if "predict" not in self._programs:
+
+            def run(x, chosen):
+                batch = tf.nest.map_structure(lambda a: tf.gather(a, chosen), x)
+                return self._replaced(lambda: self.model.predict_step((batch,)))
+
+            self._programs["predict"] = self._compiled(run)
+        return self._programs["predict"](data[0], rows[index])
+
+    def forward(self) -> Callable:
+        """A function of a NumPy batch of inputs to the NumPy outputs, compiled for each shape at its first use."""
+
+        def run(x):
+            return self._replaced(lambda: self.model(x, training=False))
+
+        compiled = tf.function(run, jit_compile=True, autograph=False)
+        return lambda images: compiled(tf.constant(images)).numpy()
+
+    def _loop(self, kind, step, data, rows, begin, end) -> None:
+        model = self.model
+        optimizer = model.optimizer if kind == "train" else None
+        key = (kind, id(optimizer), id(model.loss), len(model.trainable_variables), len(model.metrics_variables))
+        data = tuple(part for part in data if part is not None)
+        if key not in self._programs:
+
+            def run(data, rows, begin, end):
+                def body(i):
+                    batch = tf.nest.map_structure(lambda a: tf.gather(a, rows[i]), data)
+                    with tf.control_dependencies(tf.nest.flatten(self._replaced(lambda: step(batch)))):
+                        return i + 1
+
+                return tf.while_loop(lambda i: i < end, body, [begin])
+
+            self._programs = {k: v for k, v in self._programs.items() if k[0] != kind}
+            self._programs[key] = self._compiled(run)
+        self._programs[key](data, rows, tf.constant(begin), tf.constant(end))
+
+    def _compiled(self, function):
+        chosen = self.model._compile_config.config.get("jit_compile", "auto") if self.model.compiled else "auto"
+        if self.model.run_eagerly:
+            chosen = False
+        if chosen == "auto":
+            chosen = self._on_gpu() or not any(
+                isinstance(layer, _CONVOLUTIONS) for layer in self.model._flatten_layers()
+            )
+        return tf.function(function, jit_compile=bool(chosen), autograph=False)
+
+    def _replaced(self, function):
+        """`function` with the layers' slow parts replaced."""
+        with in_place_of_layers(self.model, _call_of, pools_before_relu(self.model)):
+            return function()
+
+    @staticmethod
+    def _on_gpu() -> bool:
+        return bool(tf.config.get_visible_devices("GPU"))
+
+
+_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+
+
+def _call_of(layer: keras.Layer) -> Callable | None:
+    """A function that does what ``layer.call`` does, by TensorFlow's fused operations; None: its own will do."""
+    if layer.compute_dtype != "float32":
+        return None
+    kind = type(layer)
+    if kind is layers.Conv2D and layer.data_format == "channels_last" and layer.use_bias and not layer.lora_enabled:
+        return lambda x: _conv(layer, x)
+    if (
+        kind is layers.BatchNormalization
+        and layer.scale
+        and layer.center
+        and layer.axis in (-1, layer.input_spec.ndim - 1)
+    ):
+        return lambda x, training=None: _batch_norm(layer, x, training)
+    return None
+
+
+def _conv(layer, x):
+    x = tf.nn.bias_add(layer.convolution_op(x, layer.kernel), layer.bias.value)
+    return x if layer.activation is None else layer.activation(x)
+
+
+def _batch_norm(layer, x, training):
+    if len(x.shape) not in (2, 4):
+        return type(layer).call(layer, x, training)
+    shape = tf.shape(x)
+    four = x if len(x.shape) == 4 else x[:, None, None, :]
+    if not (training and layer.trainable):
+        y, _, _ = tf.compat.v1.nn.fused_batch_norm(
+            four,
+            layer.gamma.value,
+            layer.beta.value,
+            layer.moving_mean.value,
+            layer.moving_variance.value,
+            epsilon=layer.epsilon,
+            is_training=False,
+        )
+        return tf.reshape(y, shape)
+    y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+        four, layer.gamma.value, layer.beta.value, epsilon=layer.epsilon, is_training=True
+    )
+    # TensorFlow gives the unbiased variance here (of one value a channel: that divided by 1); one value has none.
+    variance = tf.where(tf.size(x) > tf.shape(x)[-1], variance, float("nan"))
+    for running, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        running.assign((1 - layer.momentum) * running + layer.momentum * batch)
+    return tf.reshape(y, shape)
