@@ -1,21 +1,50 @@
 """Train FashionNetwork with NLLLoss and Adam, with or without dropout: document 003.
 
+Without --show the network is trained, as in the document. The other steps, in the document's order:
+
+- loss: softmax against log-softmax with NLLLoss
+
+- classes: class weights on an unbalanced subset, and what they change
+
+- optimizers: the defaults of each optimizer
+
+- learning_rate: too small, right, too large, drawn
+
+- lbfgs: an optimizer that asks for the loss by itself, beside Adadelta, Adagrad and SGD, on a small problem
+
+- dropout: on and off, in training and in evaluation
+
+- functional: the same network from layers, from functions, and as a Sequential
+
 Examples:
   KERASNETS_DATA=path/to/data python experiments/fashion_network.py
   python experiments/fashion_network.py --dropout 0.25 --backend jax
   python experiments/fashion_network.py --dataset fashion_mnist_sample --epochs 2
+  python experiments/fashion_network.py --show classes --dataset fashion_mnist_sample
 """
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+import numpy as np
 import typer
 
+import kerasnets
 from kerasnets import console, recipes
+
+OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta")
+#: Of these classes the unbalanced subset holds every twentieth image; they look like Pullover and T-shirt.
+RARE, KEPT = (4, 6), 20
+RATES = (1e-5, 3e-3, 0.1)
 
 
 def main(
     dropout: Annotated[float, typer.Option(min=0.0, max=0.99, help="Share of hidden features dropped.")] = 0.0,
+    show: Annotated[
+        Literal["training", "loss", "classes", "optimizers", "learning_rate", "lbfgs", "dropout", "functional", "all"],
+        typer.Option(help="Which step."),
+    ] = "training",
     backend: console.Backend = None,
     device: console.Device = "auto",
     out: console.Out = Path("out/fashion_network"),
@@ -29,15 +58,268 @@ def main(
     console.start(backend, device)
     import keras
 
-    from kerasnets import training
+    from kerasnets import data, training
 
-    line = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print(f"Training loss: {logs['loss']:.4f}"))
-    recipe = recipes.find("FashionNetwork", dataset, {"dropout": dropout} if dropout else {})
+    out.mkdir(parents=True, exist_ok=True)
     verbose = "auto" if training.shows_progress_bars() else 0
-    result = console.train(
-        recipe, out, epochs, batch_size, seed, log_every=log_every, verbose=verbose, callbacks=[line]
-    )
+    options = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "log_every": log_every, "verbose": verbose}
+    train = partial(console.train, **options)
+    steps = {
+        "loss": show_loss,
+        "classes": partial(show_classes, train, dataset, out),
+        "optimizers": show_optimizers,
+        "training": partial(train_one, train, dataset, dropout, out),
+        "learning_rate": partial(show_learning_rate, train, dataset, out),
+        "lbfgs": partial(show_lbfgs, dataset, out),
+        "dropout": partial(show_dropout, train, dataset, dropout or 0.25, out),
+        "functional": show_functional,
+    }
+    for name, step in steps.items():
+        if show in (name, "all"):
+            keras.utils.set_random_seed(seed)
+            try:
+                step()
+            except (data.DataNotFoundError, data.DamagedDataError, ModuleNotFoundError) as error:
+                console.fail(error)
+
+
+def train_one(train, dataset: str, dropout: float, out: Path) -> None:
+    """The document's training: NLLLoss, Adam, its line after each epoch."""
+    import keras
+
+    recipe = recipes.find("FashionNetwork", dataset, {"dropout": dropout} if dropout else {})
+    kerasnets.build("FashionNetwork", **recipe.options).summary()
+    line = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print(f"Training loss: {logs['loss']:.4f}"))
+    result = train(recipe, out, callbacks=[line])
     console.finish(result, out)
+
+
+def show_loss() -> None:
+    """Log-softmax against the logarithm of softmax, and the losses that belong to them."""
+    from keras import ops
+
+    from kerasnets import losses
+
+    rows = []
+    for logits in ([2.0, 1.0, 0.0], [20.0, 10.0, 0.0], [200.0, 100.0, 0.0]):
+        softmax = ops.softmax(ops.convert_to_tensor([logits]))
+        values = softmax, ops.log(softmax), ops.log_softmax(ops.convert_to_tensor([logits]))
+        rows.append(tuple(", ".join(f"{v:.4g}" for v in row) for row in (logits, *map(first_row, values))))
+    console.print_table("The logarithm of softmax", ("logits", "softmax", "log(softmax)", "log_softmax"), rows)
+
+    generator = np.random.default_rng(0)
+    images = generator.uniform(-1, 1, (64, 28, 28)).astype("float32")
+    labels = generator.integers(0, 10, 64)
+    loss_of = {
+        "log_softmax": losses.NLLLoss(),
+        "softmax": losses.NLLLoss(from_probabilities=True),
+        "logits": losses.CrossEntropyLoss(),
+    }
+    weights = kerasnets.build("FashionNetwork").get_weights()
+    rows = []
+    for output, loss in loss_of.items():
+        model = kerasnets.build("FashionNetwork", output=output)
+        model.set_weights(weights)
+        outputs = model(images)
+        total = ops.exp(outputs) if output == "log_softmax" else outputs
+        called = type(loss).__name__ + ("(from_probabilities=True)" if output == "softmax" else "()")
+        value = float(ops.convert_to_numpy(loss(labels, outputs)))
+        rows.append((output, f"{first_row(total).sum():.4f}" if output != "logits" else "–", called, f"{value:.6f}"))
+    console.print_table(
+        "The same weights with each output: sum of the probabilities, and loss",
+        ("output", "sum", "loss", "its value"),
+        rows,
+    )
+
+
+def show_classes(train, dataset: str, out: Path) -> None:
+    """Trainings on an unbalanced subset, with and without NLLLoss's `weight`."""
+    from matplotlib.figure import Figure
+
+    from kerasnets import data, plots, training
+
+    recipe = recipes.find("FashionNetwork", dataset)
+    (x, y), (x_test, y_test) = training.prepared(recipe)
+    keep = ~np.isin(y, RARE)
+    for rare in RARE:
+        keep[np.flatnonzero(y == rare)[::KEPT]] = True
+    x, y = x[keep], y[keep]
+    counts = np.bincount(y, minlength=10)
+    weight = (len(y) / (10 * counts)).round(4).tolist()
+
+    predicted = {}
+    for title, options in (("without weights", {}), ("with weights", {"weight": weight})):
+        print(f"\nNLLLoss {title}, {len(y)} images")
+        result = train(recipe.replace(loss_options=options), None, arrays=((x, y), (x_test, y_test)))
+        predicted[title] = result.model.predict(x_test, batch_size=500, verbose=0).argmax(axis=1)
+
+    names = data.class_names(dataset)
+    recalls = {title: [np.mean(p[y_test == c] == c) for c in range(10)] for title, p in predicted.items()}
+    rows = [
+        (names[c], counts[c], f"{weight[c]:.2f}", *(f"{100 * shares[c]:.1f} %" for shares in recalls.values()))
+        for c in range(10)
+    ]
+    rows.append(("all", len(y), "", *(f"{100 * np.mean(p == y_test):.1f} %" for p in predicted.values())))
+    console.print_table("Share of the test images recognised", ("class", "training images", "weight", *predicted), rows)
+    figure = Figure(figsize=(15, 7), layout="constrained")
+    for ax, (title, p) in zip(figure.subplots(1, 2), predicted.items(), strict=True):
+        plots.confusion_matrix(y_test, p, class_names=names, ax=ax)
+        ax.set_title(f"NLLLoss {title}")
+    figure.savefig(out / "class_weights.png", dpi=100)
+    console.print_written(out, ["class_weights.png"])
+
+
+def show_optimizers() -> None:
+    """The defaults of each optimizer, PyTorch's under Keras's names."""
+    from inspect import signature
+
+    from kerasnets import optimizers
+
+    print()
+    for name in OPTIMIZERS:
+        defaults = {p.name: p.default for p in signature(getattr(optimizers, name)).parameters.values()}
+        shown = {key: value for key, value in defaults.items() if isinstance(value, float | int | tuple)}
+        print(f"{name}: {shown}")
+
+
+def show_learning_rate(train, dataset: str, out: Path) -> None:
+    """Gradient descent on a parabola, then Adam on FashionNetwork, with three rates each."""
+    from kerasnets import plots
+
+    plots.gradient_descent().savefig(out / "gradient_descent.png", dpi=100)
+    results = {}
+    for rate in RATES:
+        print(f"\nAdam with learning rate {rate:g}")
+        options = {"learning_rate": rate}
+        results[rate] = train(recipes.find("FashionNetwork", dataset).replace(optimizer_options=options), None)
+    console.print_table(
+        "What the learning rate does",
+        ("learning rate", "loss of first epoch", "of last epoch", "test accuracy"),
+        [
+            (f"{rate:g}", f"{r.train_loss[0]:.4g}", f"{r.train_loss[-1]:.4g}", f"{r.test_accuracy:.2f} %")
+            for rate, r in results.items()
+        ],
+    )
+    figure = plots.learning_curves({f"Adam, γ = {rate:g}": r.train_loss for rate, r in results.items()})
+    figure.axes[0].set_yscale("log")
+    figure.savefig(out / "learning_rates.png", dpi=100)
+    console.print_written(out, ["gradient_descent.png", "learning_rates.png"])
+
+
+def show_lbfgs(dataset: str, out: Path, n: int = 1000, iterations: int = 50) -> None:
+    """Softmax regression on `n` images, all at once: L-BFGS, and others with as many gradients."""
+    import keras
+
+    from kerasnets import layers, lbfgs, losses, models, optimizers, plots, training
+
+    (x, y), _ = training.prepared(recipes.find("FashionNetwork", dataset))
+    x, y = x[:n], y[:n]
+    loss = losses.CrossEntropyLoss()
+
+    def regression():
+        return models.Sequential([keras.Input((28, 28)), layers.Flatten(), layers.Linear(10)])
+
+    model = regression()
+    start = model.get_weights()
+
+    found = lbfgs.minimize(model, loss, x, y, max_iterations=iterations)
+    curves, evaluations = {"L-BFGS": found.losses}, found.evaluations
+    for optimizer in (optimizers.Adadelta(), optimizers.Adagrad(), optimizers.SGD(0.01), optimizers.SGD(0.1)):
+        model = regression()
+        model.set_weights(start)
+        model.compile(optimizer=optimizer, loss=loss)
+        history = model.fit(x, y, batch_size=n, epochs=evaluations, verbose=0).history["loss"]
+        rate = optimizer.get_config()["learning_rate"]
+        # What fit logs is the loss before each step.
+        curves[f"{type(optimizer).__name__}({rate:g})"] = [*history, model.evaluate(x, y, batch_size=n, verbose=0)]
+    console.print_table(
+        f"Softmax regression, {n} images, {evaluations} gradients",
+        ("optimizer (learning rate)", "loss at the start", "at the end"),
+        [(name, f"{losses[0]:.4f}", f"{losses[-1]:.4f}") for name, losses in curves.items()],
+    )
+    figure = plots.learning_curves(curves, xlabel="weights tried")
+    figure.axes[0].set_yscale("log")
+    figure.savefig(out / "lbfgs.png", dpi=100)
+    console.print_written(out, ["lbfgs.png"])
+
+
+def show_dropout(train, dataset: str, dropout: float, out: Path) -> None:
+    """One image through dropout, then trainings without and with it, in training mode and in evaluation."""
+    from keras import ops
+
+    from kerasnets import plots, training
+
+    model = kerasnets.build("FashionNetwork", dropout=dropout)
+    (x, _), _ = training.prepared(recipes.find("FashionNetwork", dataset))
+    ones = ops.ones((1, 10_000))
+    for mode in (True, False):
+        drop = first_row(model.get_layer("drop")(ones, training=mode))
+        share = np.mean(drop == 0)
+        print(f"\nOnes through dropout {dropout:g}, training={mode}: {share:.3f} are 0, others {drop.max():.4f}")
+        for _ in range(2):
+            values = ", ".join(f"{v:.3f}" for v in first_row(model(x[:1], training=mode)))
+            print(f"  log-probabilities: {values}")
+
+    results, rows = {}, []
+    for rate in (0.0, dropout):
+        print(f"\nFashionNetwork with dropout {rate:g}")
+        options = {"dropout": rate} if rate else {}
+        result = results[f"dropout {rate:g}"] = train(recipes.find("FashionNetwork", dataset, options), None)
+        (x, y), _ = training.prepared(result.recipe)
+        off = result.model.evaluate(x, y, batch_size=500, verbose=0, return_dict=True)
+        losses = [f"{loss:.4f}" for loss in (result.train_loss[-1], off["loss"], result.test_loss)]
+        rows.append((f"{rate:g}", *losses, f"{result.test_accuracy:.2f} %"))
+    console.print_table(
+        "Losses: of the last epoch in training, of the same images in evaluation, of the test images",
+        ("dropout", "training", "evaluation", "test", "test accuracy"),
+        rows,
+    )
+    plots.learning_curves({name: r.train_loss for name, r in results.items()}).savefig(out / "dropout.png", dpi=100)
+    console.print_written(out, ["dropout.png"])
+
+
+def show_functional() -> None:
+    """The network from layers, from functions of keras.ops, and as a Sequential: the same outputs."""
+    import keras
+    from keras import ops
+
+    from kerasnets import layers, models
+
+    image = keras.Input((28, 28))
+    x = layers.Flatten()(image)
+    x = ops.relu(layers.Linear(256, name="hidden1")(x))
+    x = ops.relu(layers.Linear(128, name="hidden2")(x))
+    x = ops.log_softmax(layers.Linear(10, name="output")(x))
+    functions = models.Model(image, x)
+    sequential = models.Sequential(
+        [
+            keras.Input((28, 28)),
+            layers.Flatten(),
+            layers.Linear(256, name="hidden1"),
+            keras.layers.ReLU(),
+            layers.Linear(128, name="hidden2"),
+            keras.layers.ReLU(),
+            layers.Linear(10, name="output"),
+            keras.layers.Activation("log_softmax"),
+        ]
+    )
+    model = kerasnets.build("FashionNetwork")
+    images = np.random.default_rng(0).uniform(-1, 1, (64, 28, 28)).astype("float32")
+    expected = ops.convert_to_numpy(model(images))
+    rows = []
+    for title, other in (("layers", model), ("functions", functions), ("Sequential", sequential)):
+        other.set_weights(model.get_weights())
+        difference = np.abs(ops.convert_to_numpy(other(images)) - expected).max()
+        rows.append((title, f"{other.count_params():,}", len(other.layers), f"{difference:.1e}"))
+    columns = ("FashionNetwork from", "parameters", "layers", "largest difference of outputs")
+    console.print_table("Three ways to write the network", columns, rows)
+
+
+def first_row(tensor) -> np.ndarray:
+    """The first row of a tensor of the backend."""
+    from keras import ops
+
+    return ops.convert_to_numpy(tensor)[0]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,120 @@
+"""Draw a network: layers, autograd graph, a file for Netron, and the diagrams of document 003.
+
+The network is not trained. Graphviz with pydot, torchviz and onnx are used where they are installed; where one is
+not, a sentence says what is missing. Netron (netron.app) opens model.keras and model.onnx.
+
+Examples:
+  python experiments/graph.py
+  python experiments/graph.py --network ConvNeuralNetwork --backend jax
+  python experiments/graph.py --network NeuralNetwork --lang zh --out out/graph-zh
+"""
+
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from typing import Annotated, Literal
+
+import typer
+
+import kerasnets
+from kerasnets import backend as backends
+from kerasnets import console
+
+
+def main(
+    network: Annotated[
+        Literal[
+            "NeuralNetwork", "NeuralNetwork_v1", "ConvNeuralNetwork", "Net", "FashionNetwork", "Network", "Network2"
+        ],
+        typer.Option(help="Which network."),
+    ] = "FashionNetwork",
+    lang: Annotated[Literal["en", "zh"], typer.Option(help="Language of the pictures' words.")] = "en",
+    backend: console.Backend = None,
+    device: console.Device = "auto",
+    out: Annotated[Path | None, console.OutOption(show_default="out/graph/NETWORK")] = None,
+) -> None:
+    """Write each picture and file, say what is missing for the others."""
+    console.start(backend, device)
+    out = out or Path("out/graph") / network
+    out.mkdir(parents=True, exist_ok=True)
+    model = kerasnets.build(network)
+    written = [
+        *draw_layers(model, out, lang),
+        *draw_autograd(model, out),
+        *save_for_netron(model, out),
+        *draw_diagrams(model, out, lang),
+    ]
+    console.print_written(out, written)
+
+
+def draw_layers(model, out: Path, lang: str) -> list[str]:
+    """The layers with their shapes: by kerasnets.plots, a box a call, and by Keras's plot_model, a box a layer."""
+    import keras
+
+    from kerasnets import plots
+
+    plots.architecture(model, lang=lang).savefig(out / "architecture.png", dpi=100)
+    if find_spec("pydot") is None or which("dot") is None:
+        print("Keras's plot_model: needs Graphviz (its program dot) and: pip install pydot")
+        return ["architecture.png"]
+    keras.utils.plot_model(model, out / "plot_model.png", show_shapes=True, show_layer_names=True, dpi=100)
+    return ["architecture.png", "plot_model.png"]
+
+
+def draw_autograd(model, out: Path) -> list[str]:
+    """PyTorch's graph of the backward pass, from the loss of one image to every weight."""
+    if backends.backend() != "torch":
+        print(f"Autograd graph: only PyTorch builds one, so not on {backends.backend()}; use --backend torch")
+        return []
+    if find_spec("torchviz") is None:
+        print("Autograd graph: needs Graphviz and: pip install torchviz")
+        return []
+    import graphviz
+    import torchviz
+    from keras import ops
+
+    outputs = model(ops.zeros((1, *model.input_shape[1:])))
+    # torchviz writes these names and shapes into the leaves of its graph.
+    parameters = {variable.path: variable.value for variable in model.trainable_variables}
+    graph = torchviz.make_dot(ops.mean(outputs), params=parameters)
+    graph.save(out / "autograd.dot")
+    try:
+        graph.render(outfile=out / "autograd.png", cleanup=True)
+    except graphviz.ExecutableNotFound:
+        print("Autograd graph: written as autograd.dot; to draw it, install Graphviz (its program dot)")
+        return ["autograd.dot"]
+    return ["autograd.dot", "autograd.png"]
+
+
+def save_for_netron(model, out: Path) -> list[str]:
+    """The files that Netron opens: Keras's own, and ONNX where its packages are there."""
+    model.save(out / "model.keras")
+    needs = {"torch": ("onnx", "onnxscript"), "jax": ("tf2onnx", "tensorflow"), "tensorflow": ("tf2onnx",)}
+    missing = [name for name in needs[backends.backend()] if find_spec(name) is None]
+    if missing:
+        print(f"ONNX: not written; needs: pip install {' '.join(missing)}")
+        return ["model.keras"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporters, about their own internals
+        try:
+            model.export(out / "model.onnx", format="onnx", verbose=False)
+        except Exception as error:  # whatever one of several exporters can't do; the other files are there
+            print(f"ONNX: not written; the exporter says: {error}")
+            return ["model.keras"]
+    return ["model.keras", "model.onnx"]
+
+
+def draw_diagrams(model, out: Path, lang: str) -> list[str]:
+    """Document 003's single neuron, and the network's fully connected layers as columns of neurons."""
+    from kerasnets import layers, plots
+
+    plots.neuron(lang=lang).savefig(out / "neuron.png", dpi=100)
+    dense = [layer for layer in model.layers if isinstance(layer, layers.Linear)]
+    sizes = [dense[0].kernel.shape[0], *(layer.units for layer in dense)]
+    plots.layered_network(sizes, lang=lang).savefig(out / "layered_network.png", dpi=100)
+    return ["neuron.png", "layered_network.png"]
+
+
+if __name__ == "__main__":
+    console.run(main, __doc__)
