@@ -317,3 +317,38 @@ def set_dtype(dtype: str) -> None:
         import jax
 
         jax.config.update("jax_enable_x64", dtype == "float64")
+
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+
+def set_precision(name: str) -> None:
+    """Choose what matrix products and convolutions are computed in, before the first layer is made. Imports Keras.
+
+    Args:
+        name: ``"float32"`` (the default: all of it); ``"tf32"``: the products' factors rounded to 10 bits of mantissa,
+            where the device has that (NVIDIA GPUs from Ampere on), the rest in float32; ``"bfloat16"``: layers compute
+            in bfloat16 on float32 weights, Keras's policy ``mixed_bfloat16``.
+
+    Raises:
+        ValueError: `name` is none of these.
+    """
+    if name not in PRECISIONS:
+        raise ValueError(f"Unknown precision {name!r}; expected one of {', '.join(map(repr, PRECISIONS))}.")
+    import keras
+
+    keras.config.set_dtype_policy("mixed_bfloat16" if name == "bfloat16" else "float32")
+    rounded = name == "tf32"
+    if backend() == "torch":
+        import torch
+
+        torch.set_float32_matmul_precision("high" if rounded else "highest")
+        torch.backends.cudnn.allow_tf32 = rounded
+    elif backend() == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "tensorfloat32" if rounded else "float32")
+    else:
+        import tensorflow
+
+        tensorflow.config.experimental.enable_tensor_float_32_execution(rounded)

@@ -13,6 +13,7 @@ import numpy as np
 
 from kerasnets import layers
 from kerasnets.accelerate.layers import in_place_of_layers, pools_before_relu
+from kerasnets.accelerate.programs import Programs, parts
 
 
 class Engine:
@@ -24,7 +25,7 @@ class Engine:
 
     def __init__(self, model: keras.Model):
         self.model = model
-        self._programs: dict[tuple, Callable] = {}
+        self._programs = Programs()
 
     @staticmethod
     def why_not(model: keras.Model) -> str | None:
@@ -74,14 +75,13 @@ class Engine:
         model = self.model
         groups = (model.trainable_variables, model.non_trainable_variables)
         state = tuple([v.value for v in group] for group in groups)
-        if "predict" not in self._programs:
 
-            def run(state, data, chosen):
-                batch = jax.tree.map(lambda a: a[chosen], data)
-                return self._replaced(lambda: model.predict_step(state, batch))[0]
+        def run(state, data, chosen):
+            batch = jax.tree.map(lambda a: a[chosen], data)
+            return self._replaced(lambda: model.predict_step(state, batch))[0]
 
-            self._programs["predict"] = jax.jit(run)
-        return self._programs["predict"](state, (data[0],), rows[index])
+        program = self._programs.get("predict", *parts(model, "predict"), lambda: jax.jit(run))
+        return program(state, (data[0],), rows[index])
 
     def forward(self) -> Callable:
         """A function of a NumPy batch of inputs to the NumPy outputs, compiled for each shape at its first use."""
@@ -99,22 +99,17 @@ class Engine:
         return forward
 
     def _loop(self, kind, step, groups, data, rows, begin, end) -> None:
-        optimizer = self.model.optimizer if kind == "train" else None
-        key = (kind, id(optimizer), id(self.model.loss), tuple(map(len, groups)))
-        if key not in self._programs:
+        def run(state, data, rows, begin, end):
+            def body(i, state):
+                return step(state, jax.tree.map(lambda a: a[rows[i]], data))
 
-            def run(state, data, rows, begin, end):
-                def body(i, state):
-                    return step(state, jax.tree.map(lambda a: a[rows[i]], data))
+            return jax.lax.fori_loop(begin, end, body, state)
 
-                return jax.lax.fori_loop(begin, end, body, state)
-
-            self._programs = {k: v for k, v in self._programs.items() if k[0] != kind}
-            self._programs[key] = jax.jit(run, donate_argnums=0)
+        program = self._programs.get(kind, *parts(self.model, kind), lambda: jax.jit(run, donate_argnums=0))
         state = tuple([v.value for v in group] for group in groups)
         # Keras may share one array between variables, such as a zero; a donated buffer must be given once.
         state = _distinct(state)
-        new = self._programs[key](state, tuple(data), rows, begin, end)
+        new = program(state, tuple(data), rows, begin, end)
         for group, values in zip(groups, new, strict=True):
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)

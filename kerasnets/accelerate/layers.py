@@ -49,7 +49,9 @@ def pools_before_relu(model: keras.Model) -> dict[keras.Layer, keras.Layer]:
     for layer in model.layers:
         after = [node.operation for node in layer._outbound_nodes]
         plain = type(layer) is keras.layers.ReLU and layer.max_value is None
-        if not plain or layer.negative_slope or layer.threshold or len(after) != 1 or len(layer._inbound_nodes) != 1:
+        if not plain or layer.negative_slope or layer.threshold or layer.activity_regularizer:
+            continue
+        if len(after) != 1 or len(layer._inbound_nodes) != 1:
             continue
         (pool,) = after
         is_output = any(layer is history.operation for history in (t._keras_history for t in model.outputs))

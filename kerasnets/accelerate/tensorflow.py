@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from kerasnets import layers
 from kerasnets.accelerate.layers import in_place_of_layers, pools_before_relu
+from kerasnets.accelerate.programs import Programs, parts
 
 
 class Engine:
@@ -23,7 +24,7 @@ class Engine:
 
     def __init__(self, model: keras.Model):
         self.model = model
-        self._programs: dict[tuple, Callable] = {}
+        self._programs = Programs()
 
     @staticmethod
     def why_not(model: keras.Model) -> str | None:
@@ -54,14 +55,13 @@ class Engine:
 
     def predict(self, data: Sequence, rows: tf.Tensor, index: int):
         """The outputs for batch number `index`."""
-        if "predict" not in self._programs:
 
-            def run(x, chosen):
-                batch = tf.nest.map_structure(lambda a: tf.gather(a, chosen), x)
-                return self._replaced(lambda: self.model.predict_step((batch,)))
+        def run(x, chosen):
+            batch = tf.nest.map_structure(lambda a: tf.gather(a, chosen), x)
+            return self._replaced(lambda: self.model.predict_step((batch,)))
 
-            self._programs["predict"] = self._compiled(run)
-        return self._programs["predict"](data[0], rows[index])
+        program = self._programs.get("predict", *parts(self.model, "predict"), lambda: self._compiled(run))
+        return program(data[0], rows[index])
 
     def forward(self) -> Callable:
         """A function of a NumPy batch of inputs to the NumPy outputs, compiled for each shape at its first use."""
@@ -69,27 +69,27 @@ class Engine:
         def run(x):
             return self._replaced(lambda: self.model(x, training=False))
 
-        compiled = tf.function(run, jit_compile=True, autograph=False)
-        return lambda images: compiled(tf.constant(images)).numpy()
+        compiled, concrete = tf.function(run, jit_compile=True, autograph=False), {}
+
+        def forward(images):
+            x = tf.constant(images)
+            if images.shape not in concrete:
+                concrete[images.shape] = compiled.get_concrete_function(x)
+            return concrete[images.shape](x).numpy()
+
+        return forward
 
     def _loop(self, kind, step, data, rows, begin, end) -> None:
-        model = self.model
-        optimizer = model.optimizer if kind == "train" else None
-        key = (kind, id(optimizer), id(model.loss), len(model.trainable_variables), len(model.metrics_variables))
-        data = tuple(part for part in data if part is not None)
-        if key not in self._programs:
+        def run(data, rows, begin, end):
+            def body(i):
+                batch = tf.nest.map_structure(lambda a: tf.gather(a, rows[i]), data)
+                with tf.control_dependencies(tf.nest.flatten(self._replaced(lambda: step(batch)))):
+                    return i + 1
 
-            def run(data, rows, begin, end):
-                def body(i):
-                    batch = tf.nest.map_structure(lambda a: tf.gather(a, rows[i]), data)
-                    with tf.control_dependencies(tf.nest.flatten(self._replaced(lambda: step(batch)))):
-                        return i + 1
+            return tf.while_loop(lambda i: i < end, body, [begin])
 
-                return tf.while_loop(lambda i: i < end, body, [begin])
-
-            self._programs = {k: v for k, v in self._programs.items() if k[0] != kind}
-            self._programs[key] = self._compiled(run)
-        self._programs[key](data, rows, tf.constant(begin), tf.constant(end))
+        program = self._programs.get(kind, *parts(self.model, kind), lambda: self._compiled(run))
+        program(tuple(part for part in data if part is not None), rows, tf.constant(begin), tf.constant(end))
 
     def _compiled(self, function):
         chosen = self.model._compile_config.config.get("jit_compile", "auto") if self.model.compiled else "auto"

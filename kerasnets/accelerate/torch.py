@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (PyTorch's own name for it)
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -18,6 +19,7 @@ from torch.optim.sgd import sgd
 
 from kerasnets import layers, losses, optimizers
 from kerasnets.accelerate.layers import in_place_of_layers, pools_before_relu
+from kerasnets.accelerate.programs import Programs, parts, variables_of
 
 #: Operations that give their input itself, which only autograd needs.
 _SAME = (torch.ops.aten.alias.default, torch.ops.aten.detach.default)
@@ -32,7 +34,7 @@ class Engine:
 
     def __init__(self, model: keras.Model):
         self.model = model
-        self._programs: dict[tuple, Callable] = {}
+        self._programs = Programs()
 
     @staticmethod
     def why_not(model: keras.Model) -> str | None:
@@ -43,10 +45,15 @@ class Engine:
                 return f"the layer {layer.name!r} draws its random numbers from a seed of its own"
             if isinstance(layer, keras.layers.RNN):
                 return f"the layer {layer.name!r} is recurrent"
+        rate = getattr(model.optimizer, "_learning_rate", None)
+        if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule | keras.Variable):
+            return "the learning rate is a Python function"  # to be called at every step
         return None
 
     def put(self, array) -> torch.Tensor:
         """`array` on the model's device; floats in Keras's float type, as in stock ``fit``."""
+        if isinstance(array, np.ndarray):
+            array = np.require(array, requirements=("C", "W"))
         tensor = torch.as_tensor(array)
         dtype = getattr(torch, keras.config.floatx()) if tensor.is_floating_point() else tensor.dtype
         return tensor.to(_device(), dtype)
@@ -84,7 +91,7 @@ class Engine:
                 variables = list(self.model.variables)
                 programs[x.shape] = self._trace(lambda x: self._predict_step(x, None, None), [x], variables)
             with torch.inference_mode():
-                return programs[x.shape](x).cpu().numpy()
+                return keras.ops.convert_to_numpy(programs[x.shape](x))
 
         device = _device()
         return run
@@ -123,6 +130,7 @@ class Engine:
         model, loss = self.model, self.model.loss
         plain = weight is None and not model.losses and model._compile_config.config.get("loss_weights") is None
         indices = torch.is_tensor(y) and torch.is_tensor(y_pred) and y.ndim == 1 and not y.is_floating_point()
+        plain = plain and type(model).compute_loss is keras.Model.compute_loss
         if plain and indices and y_pred.ndim == 2 and getattr(loss, "reduction", "") == "mean":
             dtype = getattr(torch, loss.dtype)
             if type(loss) is losses.CrossEntropyLoss or type(loss) is losses.NLLLoss:
@@ -147,37 +155,28 @@ class Engine:
 
     def _program(self, kind: str, data: Sequence, rows: torch.Tensor) -> Callable:
         """One traced step on `data`, as a function of its batch's rows."""
-        model = self.model
-        groups = [model.variables]
-        if kind != "predict":
-            groups.append(model.metrics_variables)
-        if kind == "train":
-            groups.append(model.optimizer.variables)
-        variables = list({id(v): v for group in groups for v in group}.values())
-        self._constants = _constants(model.optimizer) if kind == "train" else None
+        self._constants = _constants(self.model.optimizer) if kind == "train" else None
         leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+        variables = variables_of(self.model, kind)
+        trainable, objects = parts(self.model, kind)
         key = (
-            kind,
-            rows.shape[1],
+            trainable,
             tuple(part is None for part in keras.tree.flatten(data)),
-            # A CUDA graph reads and writes where it did when it was captured.
-            tuple((t.shape, t.dtype, t.data_ptr() if t.is_cuda else 0) for t in leaves),
-            tuple((id(v), v.trainable, v.value.data_ptr()) for v in variables),
-            id(model.loss),
+            # A CUDA graph reads and writes where it did when it was captured; a single batch is copied there.
+            tuple((t.shape, t.dtype, t.data_ptr() if t.is_cuda and len(t) > rows.shape[1] else 0) for t in leaves),
+            tuple(v.value.data_ptr() for v in variables),
             json.dumps(self._constants, default=str),
         )
-        if key not in self._programs:
-            # One of a kind and a batch size: what is no longer used would keep its memory.
-            self._programs = {k: v for k, v in self._programs.items() if k[:2] != key[:2]}
 
-            def step(chosen, *leaves):
-                rest = iter(leaves)
-                return getattr(self, f"_{kind}_step")(
-                    *keras.tree.map_structure(lambda a: None if a is None else next(rest)[chosen], list(data))
-                )
+        def step(chosen, *leaves):
+            rest = iter(leaves)
+            return getattr(self, f"_{kind}_step")(
+                *keras.tree.map_structure(lambda a: None if a is None else next(rest)[chosen], list(data))
+            )
 
-            self._programs[key] = self._trace(step, [rows[0], *leaves], variables)
-        program = self._programs[key]
+        program = self._programs.get(
+            (kind, rows.shape[1]), key, objects, lambda: self._trace(step, [rows[0], *leaves], variables)
+        )
         return lambda chosen: program(chosen, *leaves)
 
     def _trace(self, step: Callable, examples: list[torch.Tensor], variables: list) -> Callable:
@@ -249,29 +248,33 @@ def _device() -> torch.device:
 
 
 def _captured(forward: Callable, examples: list[torch.Tensor], values: list[torch.Tensor]) -> Callable:
-    """`forward` as a CUDA graph, a function of the first of `examples`; state and random numbers are left as they were.
+    """`forward` as a CUDA graph, a function of `examples`; state and random numbers are left as they were.
 
+    Of the examples the rows and single batches are copied to where the graph reads them, and data sets are not.
     The first calls outside the capture let cuDNN and cuBLAS choose their algorithms and allocate, as the notes on CUDA
     graphs in PyTorch's documentation ask for.
     """
     before, generator = [value.clone() for value in values], torch.cuda.get_rng_state()
-    first = examples[0].clone()
+    size = len(examples[0])
+    own = [example.clone() if len(example) == size else example for example in examples]
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.no_grad(), torch.cuda.stream(stream):
         for _ in range(3):
-            forward(first, *examples[1:], *values)
+            forward(*own, *values)
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.no_grad():
         with torch.cuda.graph(graph):
-            outputs = forward(first, *examples[1:], *values)
+            outputs = forward(*own, *values)
         for value, old in zip(values, before, strict=True):
             value.copy_(old)
     torch.cuda.set_rng_state(generator)
 
-    def replay(given, *_same):
-        first.copy_(given)
+    def replay(*given):
+        for kept, new in zip(own, given, strict=True):
+            if len(kept) == size:
+                kept.copy_(new)
         graph.replay()
         return keras.tree.map_structure(lambda output: output.clone(), outputs)
 

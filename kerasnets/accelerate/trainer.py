@@ -74,18 +74,25 @@ def fit(
         _say(reason)
         return stock(x, y, **given)
 
+    model._assert_compile_called("fit")
     reason = _why_not(model, "train_step")
     if steps_per_epoch is not None:
         reason = reason or "steps_per_epoch is given"
     if shuffle not in (True, False):
         reason = reason or f"shuffle={shuffle!r}"
+    if validation_steps is not None:
+        reason = reason or "validation_steps is given"
     if reason:
         return by_stock(reason)
-    seed = _seed(seed, x)
+    seed = _seed(seed)
     try:
         source, validation_data = _training_source(
             x, y, sample_weight, class_weight, batch_size, validation_split, validation_data, bool(shuffle), seed
         )
+        validation = None
+        if validation_data is not None:
+            validation_data = keras.utils.unpack_x_y_sample_weight(validation_data)
+            validation = _source(*validation_data, validation_batch_size or batch_size, shuffle=False, seed=0)
     except _UnhandledError as unhandled:
         return by_stock(str(unhandled))
 
@@ -95,8 +102,11 @@ def fit(
     try:
         source.move(engine)
         source.prepare(engine)
+        if validation is not None:
+            validation.move(engine)
+            validation.prepare(engine, "test")
     except Exception as error:  # whatever a tracer raises for a layer or metric it can't follow
-        return by_stock(f"the step can't be traced ({type(error).__name__}: {str(error).splitlines()[0]})")
+        return by_stock(_untraced(error))
 
     if not isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks = keras.callbacks.CallbackList(
@@ -108,11 +118,6 @@ def fit(
             steps=len(source),
             model=model,
         )
-    validation = (
-        None
-        if validation_data is None
-        else _Validation(model, engine, validation_data, validation_batch_size or source.batch_size, validation_steps)
-    )
     stride = _stride(callbacks, "train", len(source))
 
     model.stop_training = False
@@ -132,7 +137,8 @@ def fit(
                 break
         logs = _logs(model)
         if validation is not None and model._should_eval(epoch, validation_freq):
-            logs |= {f"val_{name}": value for name, value in validation.evaluate(callbacks).items()}
+            held_out = _evaluate(model, engine, validation, callbacks)
+            logs |= {f"val_{name}": value for name, value in held_out.items()}
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training:
             break
@@ -158,15 +164,15 @@ def evaluate(
     """``keras.Model.evaluate`` with its arguments, fast where it can be; `stock` as in :func:`fit`."""
 
     def by_stock(reason):
-        if reason:
-            _say(reason)
+        _say(reason)
         return stock(
             x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, steps=steps,
             callbacks=callbacks, return_dict=return_dict, **kwargs,
         )  # fmt: skip
 
     if kwargs:  # stock fit's own call
-        return by_stock(None)
+        return by_stock("")
+    model._assert_compile_called("evaluate")
     reason = _why_not(model, "test_step") or ("steps is given" if steps is not None else None)
     if reason:
         return by_stock(reason)
@@ -180,7 +186,7 @@ def evaluate(
         source.move(engine)
         source.prepare(engine, "test")
     except Exception as error:
-        return by_stock(f"the step can't be traced ({type(error).__name__}: {str(error).splitlines()[0]})")
+        return by_stock(_untraced(error))
     if not isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks = keras.callbacks.CallbackList(
             callbacks, add_progbar=verbose != 0, verbose=verbose, epochs=1, steps=len(source), model=model
@@ -210,7 +216,7 @@ def predict(model: keras.Model, stock: Callable, x, batch_size=None, verbose="au
         source.move(engine)
         source.prepare(engine, "predict")
     except Exception as error:
-        return by_stock(f"the step can't be traced ({type(error).__name__}: {str(error).splitlines()[0]})")
+        return by_stock(_untraced(error))
     if not isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks = keras.callbacks.CallbackList(
             callbacks, add_progbar=verbose != 0, verbose=verbose, epochs=1, steps=len(source), model=model
@@ -249,34 +255,11 @@ def _evaluate(model, engine, source, callbacks) -> dict[str, Any]:
     return logs
 
 
-class _Validation:
-    """The validation data of a fit, moved to the device once."""
-
-    def __init__(self, model, engine, data, batch_size, steps):
-        self.model, self.engine, self.data, self.batch_size, self.steps = model, engine, data, batch_size, steps
-        self.source = None
-        if steps is None and isinstance(data, tuple | list) and 2 <= len(data) <= 3:
-            try:
-                self.source = _source(*data, *[None] * (3 - len(data)), batch_size, shuffle=False, seed=0)
-                self.source.move(engine)
-            except _UnhandledError:
-                self.source = None
-
-    def evaluate(self, callbacks) -> dict[str, Any]:
-        if self.source is not None:
-            return _evaluate(self.model, self.engine, self.source, callbacks)
-        x, y, weight = keras.utils.unpack_x_y_sample_weight(self.data)
-        return keras.Model.evaluate(
-            self.model, x, y, batch_size=self.batch_size, sample_weight=weight, steps=self.steps,
-            callbacks=callbacks, return_dict=True,
-        )  # fmt: skip
-
-
 # Where the examples come from
 
 
 class _UnhandledError(Exception):
-    """Data that the engines don't take; the message is the reason."""
+    """Data that the engines don't take; the message is the reason, empty where stock Keras's error follows."""
 
 
 class _Arrays:
@@ -286,7 +269,7 @@ class _Arrays:
         self.data, self.batch_size, self.shuffle, self.seed = data, batch_size, shuffle, seed
         sizes = {len(leaf) for leaf in keras.tree.flatten(data) if leaf is not None}
         if len(sizes) != 1:
-            raise _UnhandledError(f"the arrays have different lengths, {sorted(sizes)}")  # stock Keras's error follows
+            raise _UnhandledError
         (self.n,) = sizes
 
     def __len__(self) -> int:
@@ -367,19 +350,27 @@ class _Loader:
 
 def _training_source(x, y, sample_weight, class_weight, batch_size, validation_split, validation_data, shuffle, seed):
     """The source of a training, and its validation data, split off where it is asked for."""
-    if isinstance(x, Batches):
-        if sample_weight is not None or class_weight is not None:
-            raise _UnhandledError("weights are given beside a PyDataset")
-        return _Arrays((x.x, x.y, None), x.batch_size, True, x.seed), validation_data
+    if type(x) is Batches or _is_loader(x):
+        if validation_split and validation_data is None:
+            raise _UnhandledError
+        if class_weight is not None:
+            raise _UnhandledError("" if _is_loader(x) else "class_weight is given beside a PyDataset")
+        source = _source(x, y, sample_weight, batch_size, shuffle=shuffle, seed=seed)
+        return _Arrays((x.x, x.y, None), x.batch_size, True, x.seed) if type(x) is Batches else source, validation_data
     if class_weight is not None:
-        if sample_weight is not None or not isinstance(y, np.ndarray) or y.ndim != 1:
-            raise _UnhandledError("class_weight beside other than a vector of labels")
+        if sample_weight is not None:
+            raise _UnhandledError
+        if not isinstance(y, np.ndarray) or y.ndim != 1:
+            raise _UnhandledError("class_weight is given beside other than a vector of labels")
         sample_weight = np.ones(len(y), keras.config.floatx())
         for label, weight in class_weight.items():
             sample_weight[y == label] = weight
-    if validation_split and validation_data is None and not _is_loader(x):
+    if validation_split and validation_data is None:
         arrays = _checked_arrays(x, y, sample_weight)
-        cut = math.floor(len(keras.tree.flatten(arrays)[0]) * (1.0 - validation_split))
+        n = len(keras.tree.flatten(arrays)[0])
+        cut = math.floor(n * (1.0 - validation_split))
+        if not 0 < cut < n:
+            raise _UnhandledError
         parts = [
             keras.tree.map_structure(lambda a, part=part: None if a is None else a[part], arrays)
             for part in (slice(cut), slice(cut, None))
@@ -389,8 +380,10 @@ def _training_source(x, y, sample_weight, class_weight, batch_size, validation_s
 
 
 def _source(x, y, sample_weight, batch_size, *, shuffle: bool, seed: int):
-    if isinstance(x, Batches):
-        return _Arrays((x.x, x.y, None), x.batch_size, shuffle, x.seed)
+    if (type(x) is Batches or _is_loader(x)) and (y is not None or sample_weight is not None):
+        raise _UnhandledError
+    if type(x) is Batches:
+        return _Arrays((x.x[x._order], x.y[x._order], None), x.batch_size, False, seed)
     if _is_loader(x):
         try:
             len(x)
@@ -428,9 +421,7 @@ def _without_none(batch: tuple) -> tuple:
     return tuple(part for part in batch if part is not None)
 
 
-def _seed(seed: int | None, x) -> int:
-    if isinstance(x, Batches):
-        return x.seed
+def _seed(seed: int | None) -> int:
     if seed is None:
         seed = keras.src.utils.rng_utils.get_random_seed()
     return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
@@ -450,7 +441,7 @@ def _why_not(model: keras.Model, step: str) -> str | None:
     """The reason why `model` must run through stock Keras; None: it need not."""
     if not is_graph(model):
         return f"{type(model).__name__} is neither Functional nor Sequential"
-    if getattr(type(model), step) is not getattr(keras.Model, step):
+    if getattr(type(model), step) is not getattr(keras.Model, step) or step in model.__dict__:
         return f"{type(model).__name__} has a {step} of its own"
     if model.run_eagerly:
         return "run_eagerly is on"
@@ -461,8 +452,12 @@ def _why_not(model: keras.Model, step: str) -> str | None:
     return engine_of(model).why_not(model)
 
 
+def _untraced(error: Exception) -> str:
+    return f"the step can't be traced ({type(error).__name__}: {str(error).strip().partition(chr(10))[0]})"
+
+
 def _say(reason: str) -> None:
-    if reason not in _said:
+    if reason and reason not in _said:
         _said.add(reason)
         warnings.warn(
             f"This runs through stock Keras, which is slower: {reason}. (accelerate=False does so without this line.)",
@@ -475,13 +470,13 @@ def _stride(callbacks: Iterable, phase: str, steps: int) -> int | None:
     """How many steps may pass between two calls of the callbacks' batch methods; None: nobody asks for them."""
     strides = []
     for callback in callbacks.callbacks:
-        if isinstance(callback, keras.callbacks.ProgbarLogger):
+        if type(callback) is keras.callbacks.ProgbarLogger:
             if callback.verbose not in (0, 2):
                 strides.append(max(1, steps // _BAR_MOVES))
-        elif isinstance(callback, StepLog):
+        elif type(callback) is StepLog:
             if phase == "train":
                 strides.append(callback.every)
-        elif isinstance(callback, keras.callbacks.ModelCheckpoint | keras.callbacks.BackupAndRestore):
+        elif type(callback) in (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore):
             if callback.save_freq != "epoch" and phase == "train":
                 strides.append(1)
         elif any(
@@ -493,9 +488,5 @@ def _stride(callbacks: Iterable, phase: str, steps: int) -> int | None:
 
 
 def _logs(model: keras.Model) -> dict[str, Any]:
-    """The metrics so far, as Python's numbers."""
-    logs = {}
-    for name, value in model.get_metrics_result().items():
-        value = keras.ops.convert_to_numpy(value)
-        logs[name] = value.item() if value.size == 1 else value
-    return logs
+    """The metrics so far, as Python's numbers, in the order of stock Keras's."""
+    return keras.src.utils.python_utils.pythonify_logs(model.get_metrics_result())
