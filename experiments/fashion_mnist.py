@@ -42,6 +42,7 @@ def main(
     ] = "training",
     backend: console.Backend = None,
     device: console.Device = "auto",
+    precision: console.Precision = "float32",
     out: Annotated[
         Path | None, console.OutOption(show_default="out/fashion_mnist/NETWORK, of other steps out/fashion_mnist")
     ] = None,
@@ -52,7 +53,7 @@ def main(
     log_every: console.LogEvery = None,
 ) -> None:
     """Train, print what the document prints, draw pictures."""
-    console.start(backend, device)
+    console.start(backend, device, precision)
     train = partial(console.train, epochs=epochs, batch_size=batch_size, seed=seed, log_every=log_every)
     if show == "training":
         train_one(train, network, dataset, out or Path("out/fashion_mnist") / network)

@@ -47,6 +47,7 @@ def main(
     ] = "training",
     backend: console.Backend = None,
     device: console.Device = "auto",
+    precision: console.Precision = "float32",
     out: console.Out = Path("out/fashion_network"),
     dataset: console.Dataset = "fashion_mnist",
     epochs: console.Epochs = None,
@@ -55,7 +56,7 @@ def main(
     log_every: console.LogEvery = None,
 ) -> None:
     """Train, print the document's line after each epoch, draw pictures."""
-    console.start(backend, device)
+    console.start(backend, device, precision)
     import keras
 
     from kerasnets import data, training

@@ -20,6 +20,7 @@ def main(
     ] = "NeuralNetwork",
     backend: console.Backend = None,
     device: console.Device = "auto",
+    precision: console.Precision = "float32",
     out: Annotated[Path | None, console.OutOption(show_default="out/mnist/NETWORK")] = None,
     dataset: console.Dataset = "mnist",
     epochs: console.Epochs = None,
@@ -28,7 +29,7 @@ def main(
     log_every: console.LogEvery = None,
 ) -> None:
     """Train, print what the document prints, draw pictures."""
-    console.start(backend, device)
+    console.start(backend, device, precision)
     out = out or Path("out/mnist") / network
     result = console.train(recipes.find(network, dataset), out, epochs, batch_size, seed, log_every=log_every)
     console.finish(result, out)

@@ -21,6 +21,7 @@ QuickEpochs = Annotated[int, typer.Option(min=1, help="Epochs.")]
 def main(
     backend: console.Backend = None,
     device: console.Device = "auto",
+    precision: console.Precision = "float32",
     out: console.Out = Path("out/quickstart"),
     dataset: console.Dataset = "fashion_mnist_sample",
     epochs: QuickEpochs = 3,
@@ -29,7 +30,7 @@ def main(
     log_every: console.LogEvery = None,
 ) -> None:
     """Train both networks, print a table, draw pictures."""
-    console.start(backend, device)
+    console.start(backend, device, precision)
     results = {}
     for network in ("NeuralNetwork", "ConvNeuralNetwork"):
         print(f"{network} on {dataset}")

@@ -5,6 +5,7 @@ from . import (
     data,
     initializers,
     layers,
+    lbfgs,
     losses,
     models,
     networks,

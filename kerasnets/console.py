@@ -19,6 +19,10 @@ Device = Annotated[
     Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute; auto takes a GPU if there is one.")
 ]
 
+Precision = Annotated[
+    Literal["float32", "tf32", "bfloat16"], typer.Option(help="What products and convolutions are computed in.")
+]
+
 
 def OutOption(**options):  # noqa: N802 (it stands for a class of options)
     """The option --out; `options` are typer's."""
@@ -53,12 +57,14 @@ def run(main: Callable[..., None], description: str) -> None:
     app()
 
 
-def start(backend: str | None, device: str) -> None:
-    """Choose backend and device before Keras is imported; end the program if they can't be had."""
+def start(backend: str | None, device: str, precision: str = "float32") -> None:
+    """Choose backend, device and precision before Keras is imported; end the program if they can't be had."""
     try:
         if backend is not None:
             backends.set_backend(backend)
         backends.set_device(device)
+        if precision != "float32":
+            backends.set_precision(precision)
     except (ModuleNotFoundError, RuntimeError) as error:
         fail(error)
 

@@ -163,7 +163,16 @@ def train(
     done = 0
     if out is not None:
         settings = {name: value for name, value in dataclasses.asdict(recipe).items() if name in _MATTERS}
-        backup = Backup(Path(out) / "backup", {**settings, "seed": seed, "labels": zlib.crc32(y.tobytes())}, log)
+        backup = Backup(
+            Path(out) / "backup",
+            {
+                **settings,
+                "seed": seed,
+                "labels": zlib.crc32(y.tobytes()),
+                "dtype": keras.config.dtype_policy().name,
+            },
+            log,
+        )
         ours.append(backup)
         done = backup.restore(model)
         if done:

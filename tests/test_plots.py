@@ -61,6 +61,9 @@ def every_picture(lang, images, labels):
         "activation": plots.activation("tanh", lang=lang),
         "bars": plots.bars({"NeuralNetwork": {"eager": 2.0, "compiled": 1.6}}, lang=lang),
         "architecture": plots.architecture(model, lang=lang),
+        "gradient_descent": plots.gradient_descent(lang=lang),
+        "layered_network": plots.layered_network([784, 128, 64, 10], lang=lang),
+        "neuron": plots.neuron(lang=lang),
         "weights": plots.weights(model, n=3, lang=lang),
     }
 

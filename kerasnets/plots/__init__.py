@@ -12,9 +12,7 @@ puts them where that Axes was, and removes it. ``lang="zh"`` labels the picture 
 
 from .activations import activation
 from .bars import bars
-from .diagrams import gradient_descent as gradient_descent
-from .diagrams import layered_network as layered_network
-from .diagrams import neuron as neuron
+from .diagrams import gradient_descent, layered_network, neuron
 from .images import predictions, show_images, view_classify
 from .networks import architecture, weights
 from .results import confusion_matrix, learning_curves
@@ -24,7 +22,10 @@ __all__ = [
     "architecture",
     "bars",
     "confusion_matrix",
+    "gradient_descent",
+    "layered_network",
     "learning_curves",
+    "neuron",
     "predictions",
     "show_images",
     "view_classify",
