@@ -23,18 +23,25 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
         ValueError for an image of another shape.
 
     Raises:
-        TypeError: `model` has more than one input or output.
+        TypeError: `model` is no Functional or built Sequential model, or has more than one input or output.
     """
+    if not getattr(model, "inputs", None):
+        raise TypeError(f"predictor takes a Functional or a built Sequential model; got a {type(model).__name__}.")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise TypeError(f"predictor takes a model with one input and one output; {model.name!r} has others.")
     shape = tuple(model.inputs[0].shape[1:])
     forward = engine_of(model).forward()
 
+    def fits(given):
+        return given == shape or (
+            len(given) == len(shape) and all(a in (None, b) for a, b in zip(shape, given, strict=True))
+        )
+
     def run(images):
         images = np.asarray(images, dtype=keras.config.floatx())
-        if images.shape == shape:
+        if fits(images.shape):
             return forward(images[None])[0]
-        if images.shape[1:] != shape or not len(images):
+        if not fits(images.shape[1:]) or not len(images):
             batch = f"(n, {', '.join(map(str, shape))})"
             raise ValueError(f"The image has shape {images.shape}; expected {shape}, or {batch} for a batch.")
         return forward(images)

@@ -184,7 +184,7 @@ class Engine:
 
         def run(*tensors):
             given, state = tensors[: len(examples)], tensors[len(examples) :]
-            with keras.StatelessScope(list(zip(variables, state, strict=True))) as scope:
+            with keras.StatelessScope(list(zip(variables, state, strict=True)), collect_losses=True) as scope:
                 outputs = step(*given)
                 changed = [(old, scope.get_current_value(v)) for v, old in zip(variables, state, strict=True)]
             with torch.no_grad():

@@ -362,9 +362,6 @@ def _training_source(x, y, sample_weight, class_weight, batch_size, validation_s
             raise _UnhandledError
         if not isinstance(y, np.ndarray) or y.ndim != 1:
             raise _UnhandledError("class_weight is given beside other than a vector of labels")
-        sample_weight = np.ones(len(y), keras.config.floatx())
-        for label, weight in class_weight.items():
-            sample_weight[y == label] = weight
     if validation_split and validation_data is None:
         arrays = _checked_arrays(x, y, sample_weight)
         n = len(keras.tree.flatten(arrays)[0])
@@ -376,6 +373,10 @@ def _training_source(x, y, sample_weight, class_weight, batch_size, validation_s
             for part in (slice(cut), slice(cut, None))
         ]
         (x, y, sample_weight), validation_data = parts
+    if class_weight is not None:  # of the training alone
+        sample_weight = np.ones(len(y), keras.config.floatx())
+        for label, weight in class_weight.items():
+            sample_weight[y == label] = weight
     return _source(x, y, sample_weight, batch_size, shuffle=shuffle, seed=seed), validation_data
 
 
