@@ -9,7 +9,7 @@ Examples:
   python experiments/benchmark.py --out out/benchmark
   python experiments/benchmark.py --network NeuralNetwork --backends torch,jax --images 6400 --epochs 3
   python experiments/benchmark.py --no-compile --device gpu --precision bfloat16
-  python experiments/benchmark.py --no-measure --readme README.md
+  python experiments/benchmark.py --no-measure --readme README.md --readme README.zh-CN.md
 """
 
 import json
@@ -38,7 +38,8 @@ def main(
     compile: Annotated[bool, typer.Option(help="Measure native PyTorch also through torch.compile.")] = True,
     measure: Annotated[bool, typer.Option(help="Measure, or only show what --out has.")] = True,
     readme: Annotated[
-        Path | None, typer.Option(help="Write the speed table between the marks of this file.", exists=True)
+        list[Path] | None,
+        typer.Option(help="Write the speed table between the marks of this file; can be given again.", exists=True),
     ] = None,
     out: console.Out = Path("out/benchmark"),
 ) -> None:
@@ -61,8 +62,8 @@ def main(
         record = json.loads(result.read_text())
         benchmark.print_report(record)
         benchmark.draw(record, out / "epochs.png")
-        if readme is not None:
-            files.replace_marked(readme, "speed", benchmark.readme_lines(record))
+        for path in readme or []:
+            files.replace_marked(path, "speed", benchmark.readme_lines(record))
     except (ValueError, OSError) as error:
         console.fail(error)
     console.print_written(out, ["benchmark.json", "epochs.png"])

@@ -1,7 +1,7 @@
 """Train the documents' networks on full data, several seeds each, and hold the results to native PyTorch's.
 
 Adds a line per training to docs/results.json (what is there is not trained again), then writes docs/results.md and the
-README's table from it. Ends with exit code 1 where a mean is further from native PyTorch's than chance allows.
+table of both READMEs from it. Ends with exit code 1 where a mean is further from native PyTorch's than chance allows.
 
 Examples:
   KERASNETS_DATA=path/to/data python experiments/reproduce.py
@@ -23,6 +23,7 @@ from kerasnets import backend as backends
 from kerasnets import console, files, recipes
 
 ROOT = Path(__file__).parent.parent
+READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +163,7 @@ def render(runs: list[dict]) -> tuple[list[str], list[str]]:
 
 
 def write_tables(table: list[str], broken: list[str], runs: list[dict], out: Path) -> None:
-    """Write results.md into `out`, and the table between the README's two marks."""
+    """Write results.md into `out`, and the table between the two marks of each README."""
     machines = sorted({f"{run['machine']}, device {run['device']}" for run in runs})
     versions = {name: version for run in runs for name, version in run["versions"].items()}
     out.joinpath("results.md").write_text(
@@ -187,7 +188,8 @@ def write_tables(table: list[str], broken: list[str], runs: list[dict], out: Pat
             ]
         )
     )
-    files.replace_marked(ROOT / "README.md", "results", table)
+    for readme in READMES:
+        files.replace_marked(readme, "results", table)
 
 
 if __name__ == "__main__":
