@@ -2,11 +2,13 @@
 
 nox                                 lint and tests on every backend (GPU sessions skip where there is no GPU)
 nox -s "tests(jax, cpu)"            one backend; arguments after -- go to pytest
+nox -s notebooks                    runs the notebooks on every backend (a minute or two each)
 nox -s reproduce                    trains everything on full data and writes docs/results.md (about an hour)
 """
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import nox
 
@@ -54,6 +56,16 @@ def tests(session: nox.Session, backend: str, device: str) -> None:
         environment["OMP_NUM_THREADS"] = "1"
         workers = ["-n", "auto", "--dist", "loadfile"]
     session.run("python", "-m", "pytest", "--device", device, *workers, *session.posargs, env=environment)
+
+
+@nox.session
+@backends
+def notebooks(session: nox.Session, backend: str) -> None:
+    """The notebooks, each run from its first cell to its last; what they show is not kept."""
+    install(session, backend)
+    session.install("-c", "constraints.txt", ".[notebooks]")
+    found = sorted(str(path) for path in Path("experiments/notebooks").glob("*.ipynb"))
+    session.run("jupyter-execute", *(session.posargs or found), env={"KERAS_BACKEND": backend})
 
 
 @nox.session

@@ -18,11 +18,12 @@ Differences are relative: the largest one in a tensor over the largest value in 
   sides take one step. Bounds: 1e-10 in float64, 10 times the noise floor in float32.
 - Running free: both sides train on their own. Bounds: in float64, weights and buffers within 1e-10 after 100 steps; in
   float32, test loss and test accuracy within the noise floor, which is here the largest difference between any two of
-  PyTorch's runs, and 4 units of rounding, or one image, more. Few runs show little of that range: a rounding can wake a
-  sleeping unit, and one of PyTorch's own runs in five then ends elsewhere, a hundred thousand times further away than
-  the others. Where Keras is further away, PyTorch therefore runs up to 64 times more, each time from weights moved by
-  other roundings. (Of runs that differ by chance alone, one in 7 is further from the first than that and 4 others are
-  from each other, and one in 800 than that and 68 others are.)
+  PyTorch's runs, and 4 units of rounding, or one image, more.
+
+A few runs of PyTorch show little of how far it is from itself: a rounding can wake a sleeping unit, and one run in five
+then ends elsewhere, a hundred thousand times further away than the others. Where a bound is broken, PyTorch therefore
+runs up to 64 times more, each time from weights moved by other roundings. (Of runs that differ by chance alone, one in
+7 is further from the first than that and 4 others are from each other, and one in 800 than that and 68 others are.)
 
 Adam's weights in float64 may be 10 noise floors off where that is more than 1e-10: its first step from a gradient that
 happens to be as small as ε has any length, so that roundings of 1e-13 in the gradients become 1e-9 in the weights.
@@ -62,7 +63,7 @@ EXACT = 1e-10
 FACTOR = 10.0
 #: Units of rounding that a noise floor is at least.
 LEAST = 4.0
-#: Further runs of PyTorch, where running free in float32 breaks a bound.
+#: Further runs of PyTorch, where a bound is broken.
 MORE = 64
 #: Steps of running free in float64.
 FREE_STEPS = 100
@@ -324,7 +325,7 @@ class Run:
     """What came of running free.
 
     Attributes:
-        losses: mean training loss so far, after each step.
+        losses: mean training loss of the epoch so far, after each step.
         weights: weights and running statistics at the end, by PyTorch's names.
         test_loss: mean loss on the test images.
         test_accuracy: in percent.
@@ -338,14 +339,14 @@ class Run:
     states: Mapping[int, State] = dataclasses.field(default_factory=dict)
 
 
-def rows(n: int, case: Case, steps: int) -> list[np.ndarray]:
-    """Which images each of the first `steps` batches holds, for `n` images in all."""
-    found, size, epoch = [], case.recipe.batch_size, 0
-    while len(found) < steps:
-        order = batches.epoch_order(n, case.seed, epoch)
-        found += [order[i : i + size] for i in range(0, n, size)]
-        epoch += 1
-    return found[:steps]
+def epochs(n: int, case: Case, steps: int) -> list[list[np.ndarray]]:
+    """Which images each of the first `steps` batches holds, by epoch, for `n` images in all."""
+    found, size = [], case.recipe.batch_size
+    while steps > 0:
+        order = batches.epoch_order(n, case.seed, len(found))
+        found.append([order[i : i + size] for i in range(0, n, size)][:steps])
+        steps -= len(found[-1])
+    return found
 
 
 def start(case: Case) -> State:
@@ -370,13 +371,15 @@ def run_original(
     (x, y), test = arrays
     with _threads(variant.threads):
         original = Original(case, dtype, start(case), variant)
-        states, losses, total, seen = {}, [], 0.0, 0
-        for batch in rows(len(x), case, steps):
-            if original.steps in points:
-                states[original.steps] = original.state()
-            _, loss = original.step(x[batch], y[batch])
-            total, seen = total + float(loss) * len(batch), seen + len(batch)
-            losses.append(total / seen)
+        states, losses = {}, []
+        for epoch in epochs(len(x), case, steps):
+            total, seen = 0.0, 0
+            for batch in epoch:
+                if original.steps in points:
+                    states[original.steps] = original.state()
+                _, loss = original.step(x[batch], y[batch])
+                total, seen = total + float(loss) * len(batch), seen + len(batch)
+                losses.append(total / seen)
         if original.steps in points:
             states[original.steps] = original.state()
         outputs = original.outputs(test[0])
@@ -420,20 +423,6 @@ class _Recorder(keras.optimizers.Optimizer):
         self.assign(self.gradients[self._get_variable_index(variable)], gradient)
 
 
-class _Steps(keras.utils.PyDataset):
-    """The first batches of a training as one epoch."""
-
-    def __init__(self, x, y, rows):
-        super().__init__()
-        self.x, self.y, self.rows = x, y, rows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, index):
-        return self.x[self.rows[index]], self.y[self.rows[index]]
-
-
 class Ported:
     """The Keras network, compiled as the case says, in Keras's current float type."""
 
@@ -467,8 +456,9 @@ class Ported:
 
     def values(self, x: np.ndarray, y: np.ndarray) -> Values:
         """Take one step on a batch; returns everything that it touched."""
-        evaluated = self.model.predict_on_batch(x)
-        self._probe.train_on_batch(x, y)
+        step = {"batch_size": len(x), "shuffle": False, "verbose": 0}
+        evaluated = self.model.predict(x, verbose=0)
+        self._probe.fit(x, y, **step)
         slots = zip(self._probe.trainable_variables, self._probe.optimizer.gradients, strict=True)
         slot_of = {id(variable): slot for variable, slot in slots}
         gradients = {
@@ -479,7 +469,7 @@ class Ported:
         # Not the logged loss, which is float32 on the torch backend.
         outputs = self._probe(x, training=True)
         loss = self.model.loss(y, outputs)
-        self.model.train_on_batch(x, y)
+        self.model.fit(x, y, **step)
         weights = self.weights()
         return {
             "outputs": {"in training": _numpy(outputs), "in evaluation": _numpy(evaluated)},
@@ -495,7 +485,9 @@ class Ported:
         self.load(start(self.case))
         losses: list[float] = []
         log = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: losses.append(float(logs["loss"])))
-        self.model.fit(_Steps(x, y, rows(len(x), self.case, steps)), shuffle=False, verbose=0, callbacks=[log])
+        for epoch in epochs(len(x), self.case, steps):
+            order = np.concatenate(epoch)
+            self.model.fit(x[order], y[order], self.case.recipe.batch_size, shuffle=False, verbose=0, callbacks=[log])
         outputs = self.model.predict(test[0], batch_size=500, verbose=0)
         return Run(losses, self.weights(), *tested(self.case, _numpy(outputs), test[1]))
 
@@ -558,71 +550,83 @@ class Comparison:
     def one_step(self, ported: Ported, dtype: str) -> list[Figure]:
         """One step from each of PyTorch's states; the tensor nearest to its bound of each quantity."""
         (x, y), _ = self.arrays
-        no_gradient, found = ported.without_gradient(), []
+        found = []
         for point in self.points:
-            state = self.original.states[point]
-            batch = rows(len(x), self.case, point + 1)[-1]
-            images, labels = x[batch].astype(dtype), y[batch]
-            expected = Original(self.case, dtype, state).values(images, labels)
-            others = [Original(self.case, dtype, state, v).values(images, labels) for v in variants(self.case, dtype)]
+            batch = epochs(len(x), self.case, point + 1)[-1][-1]
+            state, images, labels = self.original.states[point], x[batch].astype(dtype), y[batch]
+            run = functools.partial(_one_step, self.case, dtype, state, images, labels)
             ported.load(state)
-            actual = ported.values(images, labels)
-            for quantity, tensors in expected.items():
-                figures = []
-                for name, tensor in tensors.items():
-                    scale = None
-                    if name in no_gradient and quantity == "gradients":
-                        scale = float(np.abs(tensors[name.replace(".bias", ".weight")]).max())
-                    elif name in no_gradient and self.case.recipe.optimizer == "Adam":
-                        continue
-                    noise = max(relative(other[quantity][name], tensor, scale) for other in others)
-                    difference = relative(actual[quantity][name], tensor, scale)
-                    figures.append(self._figure(dtype, "one step", point, quantity, name, difference, noise))
-                if figures:
-                    found.append(max(figures, key=nearness))
+            sides = ported.values(images, labels), run(PLAIN)
+            compare = functools.partial(self._stepped, dtype, point, ported.without_gradient(), *sides)
+            found += self._beside_noise(dtype, run, compare)
         return found
 
     def running_free(self, ported: Ported, dtype: str) -> list[Figure]:
         """Both sides on their own: all weights in float64, test loss and accuracy in float32."""
-        case, steps = self.case, self.steps
-        if dtype == "float64":
-            steps = min(steps, FREE_STEPS)
-            original = run_original(case, self.arrays, steps, dtype)
-        else:
-            original = self.original
+        case = self.case
+        steps = min(self.steps, FREE_STEPS) if dtype == "float64" else self.steps
+        run = functools.partial(run_original, case, self.arrays, steps, dtype)
+        original = self.original if dtype == "float32" else run(PLAIN)
         (x, y), (x_test, y_test) = self.arrays
         keras_run = ported.run(((x.astype(dtype), y), (x_test.astype(dtype), y_test)), steps)
-        others = [run_original(case, self.arrays, steps, dtype, variant) for variant in variants(case, dtype)]
         self.curves[f"{case.recipe.network}, {case.name}, {dtype}"] = {
             "PyTorch": original.losses,
             f"kerasnets on {keras.backend.backend()}": keras_run.losses,
         }
         if dtype == "float64":
-            left_out = set()
-            if case.recipe.optimizer == "Adam":
-                for bias, batch_norm in ported.without_gradient().items():
-                    left_out |= {bias, f"{batch_norm}.running_mean"}
-            figures = []
-            for name, tensor in original.weights.items():
-                if name not in left_out:
-                    noise = max(relative(other.weights[name], tensor) for other in others)
-                    difference = relative(keras_run.weights[name], tensor)
-                    figures.append(self._figure(dtype, "running free", steps, "weights", name, difference, noise))
-            return [max(figures, key=nearness)]
-        runs = [original, *others]
-        found = self._tested(steps, keras_run, runs)
+            compare = functools.partial(self._trained, steps, ported.without_gradient(), keras_run, original)
+        else:
+            compare = functools.partial(self._tested, steps, keras_run, original)
+        return self._beside_noise(dtype, run, compare)
+
+    def _beside_noise(self, dtype: str, run: Callable, compare: Callable[[list], list[Figure]]) -> list[Figure]:
+        """Figures that `compare` makes of PyTorch's other runs, with further ones as long as a bound is broken."""
+        others = [run(variant) for variant in variants(self.case, dtype)]
+        found = compare(others)
         for nudge in range(2, 2 + MORE):
             if not any(figure.broken for figure in found):
                 break
-            runs.append(run_original(case, self.arrays, steps, dtype, Variant("one rounding", nudge=nudge)))
-            found = self._tested(steps, keras_run, runs)
+            others.append(run(Variant("one rounding", nudge=nudge)))
+            found = compare(others)
         return found
 
-    def _tested(self, steps: int, keras_run: Run, runs: list[Run]) -> list[Figure]:
-        """Test loss and accuracy in float32, beside those of PyTorch's runs."""
-        original = runs[0]
-        losses = [run.test_loss / original.test_loss for run in runs]
-        accuracies = [run.test_accuracy for run in runs]
+    def _stepped(
+        self, dtype: str, point: int, no_gradient, actual: Values, expected: Values, others: list[Values]
+    ) -> list[Figure]:
+        """Of each quantity the tensor nearest to its bound, after one step."""
+        found = []
+        for quantity, tensors in expected.items():
+            figures = []
+            for name, tensor in tensors.items():
+                scale = None
+                if name in no_gradient and quantity == "gradients":
+                    scale = float(np.abs(tensors[name.replace(".bias", ".weight")]).max())
+                elif name in no_gradient and self.case.recipe.optimizer == "Adam":
+                    continue
+                noise = max(relative(other[quantity][name], tensor, scale) for other in others)
+                difference = relative(actual[quantity][name], tensor, scale)
+                figures.append(self._figure(dtype, "one step", point, quantity, name, difference, noise))
+            if figures:
+                found.append(max(figures, key=nearness))
+        return found
+
+    def _trained(self, steps: int, no_gradient, keras_run: Run, original: Run, others: list[Run]) -> list[Figure]:
+        """The tensor nearest to its bound after running free in float64."""
+        left_out = set()
+        if self.case.recipe.optimizer == "Adam":
+            left_out = {*no_gradient, *(f"{batch_norm}.running_mean" for batch_norm in no_gradient.values())}
+        figures = []
+        for name, tensor in original.weights.items():
+            if name not in left_out:
+                noise = max(relative(other.weights[name], tensor) for other in others)
+                difference = relative(keras_run.weights[name], tensor)
+                figures.append(self._figure("float64", "running free", steps, "weights", name, difference, noise))
+        return [max(figures, key=nearness)]
+
+    def _tested(self, steps: int, keras_run: Run, original: Run, others: list[Run]) -> list[Figure]:
+        """Test loss and accuracy in float32."""
+        losses = [run.test_loss / original.test_loss for run in (original, *others)]
+        accuracies = [run.test_accuracy for run in (original, *others)]
         loss = abs(keras_run.test_loss / original.test_loss - 1.0)
         accuracy = abs(keras_run.test_accuracy - original.test_accuracy)
         free = ("float32", "running free", steps)
@@ -630,6 +634,11 @@ class Comparison:
             self._figure(*free, "test loss", "", loss, max(losses) - min(losses)),
             self._figure(*free, "test accuracy", "", accuracy, max(accuracies) - min(accuracies)),
         ]
+
+
+def _one_step(case: Case, dtype: str, state: State, x: np.ndarray, y: np.ndarray, variant: Variant) -> Values:
+    """What PyTorch makes of one step from `state`."""
+    return Original(case, dtype, state, variant).values(x, y)
 
 
 def nearness(figure: Figure) -> float:

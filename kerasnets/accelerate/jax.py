@@ -29,8 +29,8 @@ class Engine:
 
     @staticmethod
     def why_not(model: keras.Model) -> str | None:
-        """What of `model` this engine can't run: nothing."""
-        return None
+        """What of `model` this engine can't run; None: it can."""
+        return None if model.jit_compile else "jit_compile is off"
 
     def put(self, array) -> jax.Array:
         """`array` on the device; floats in Keras's float type, as in stock ``fit``."""

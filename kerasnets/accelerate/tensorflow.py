@@ -5,6 +5,7 @@ and one dispatch runs any number of steps of Keras's own ``train_step``, each ga
 XLA compiles the loop, but for networks with convolutions on a CPU: TensorFlow's own are faster there.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -96,9 +97,8 @@ class Engine:
         if self.model.run_eagerly:
             chosen = False
         if chosen == "auto":
-            chosen = self._on_gpu() or not any(
-                isinstance(layer, _CONVOLUTIONS) for layer in self.model._flatten_layers()
-            )
+            kinds = [isinstance(layer, _CONVOLUTIONS) for layer in self.model._flatten_layers()]
+            chosen = self.model.jit_compile and (self._on_gpu() or not any(kinds))
         return tf.function(function, jit_compile=bool(chosen), autograph=False)
 
     def _replaced(self, function):
@@ -141,22 +141,18 @@ def _batch_norm(layer, x, training):
         return type(layer).call(layer, x, training)
     shape = tf.shape(x)
     four = x if len(x.shape) == 4 else x[:, None, None, :]
+    gamma, beta = layer.gamma.value, layer.beta.value
+    # Not tf.nn's function of this name, which takes no epsilon below 1.001e-5.
+    fused = functools.partial(tf.raw_ops.FusedBatchNormV3, x=four, offset=beta, epsilon=layer.epsilon)
     if not (training and layer.trainable):
-        y, _, _ = tf.compat.v1.nn.fused_batch_norm(
-            four,
-            layer.gamma.value,
-            layer.beta.value,
-            layer.moving_mean.value,
-            layer.moving_variance.value,
-            epsilon=layer.epsilon,
-            is_training=False,
-        )
-        return tf.reshape(y, shape)
-    y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-        four, layer.gamma.value, layer.beta.value, epsilon=layer.epsilon, is_training=True
-    )
-    # TensorFlow gives the unbiased variance here (of one value a channel: that divided by 1); one value has none.
-    variance = tf.where(tf.size(x) > tf.shape(x)[-1], variance, float("nan"))
+        running = {"mean": layer.moving_mean.value, "variance": layer.moving_variance.value}
+        return tf.reshape(fused(scale=gamma, **running, is_training=False).y, shape)
+    # One value a channel has no variance: NaN in outputs and running values, as in the layer itself.
+    defined = tf.where(tf.size(x) > tf.shape(x)[-1], 1.0, float("nan"))
+    empty = tf.constant([], gamma.dtype)
+    y, mean, variance, *_ = fused(scale=gamma * defined, mean=empty, variance=empty, is_training=True)
+    # TensorFlow gives the unbiased variance here.
+    variance = variance * defined
     for running, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         running.assign((1 - layer.momentum) * running + layer.momentum * batch)
     return tf.reshape(y, shape)

@@ -45,7 +45,7 @@ class Engine:
                 return f"the layer {layer.name!r} draws its random numbers from a seed of its own"
             if isinstance(layer, keras.layers.RNN):
                 return f"the layer {layer.name!r} is recurrent"
-        rate = getattr(model.optimizer, "_learning_rate", None)
+        rate = getattr(getattr(model, "optimizer", None), "_learning_rate", None)
         if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule | keras.Variable):
             return "the learning rate is a Python function"  # to be called at every step
         return None

@@ -1,0 +1,385 @@
+"""The fast ``fit``, ``evaluate`` and ``predict`` against stock Keras's: the same numbers from the same batches."""
+
+import keras
+import numpy as np
+import pytest
+from gradients import precision
+from keras import ops
+
+import kerasnets
+from kerasnets import layers, losses, models, optimizers, schedules
+from kerasnets.accelerate import trainer
+from kerasnets.batches import Batches
+
+SEED = 3
+
+
+@pytest.fixture(autouse=True)
+def every_reason_is_said_again(monkeypatch):
+    """A way through stock Keras warns, and thereby fails the test."""
+    monkeypatch.setattr(trainer, "_said", set())
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    (x, y), _ = kerasnets.load_data("fashion_mnist_sample")
+    return x[:72], y[:72]
+
+
+def small(**compiled):
+    """A compiled network of few weights."""
+    model = models.Sequential(
+        [keras.Input((28, 28)), layers.Flatten(), layers.Linear(6), keras.layers.ReLU(), layers.Linear(10)]
+    )
+    model.compile(**{"optimizer": optimizers.SGD(0.05), "loss": losses.CrossEntropyLoss(), **compiled})
+    return model
+
+
+def twins(make):
+    """Two models with the same weights."""
+    stock, fast = make(), make()
+    fast.set_weights(stock.get_weights())
+    return stock, fast
+
+
+def assert_same(actual, expected, bound=1e-9):
+    """The same names in the same order, and the same numbers."""
+    assert list(actual) == list(expected)
+    for name in expected:
+        np.testing.assert_allclose(actual[name], expected[name], rtol=bound, atol=bound, err_msg=name)
+
+
+def assert_same_state(fast, stock, bound=1e-9):
+    variables = zip(stock.variables + stock.optimizer.variables, fast.variables + fast.optimizer.variables, strict=True)
+    for expected, actual in variables:
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(actual), ops.convert_to_numpy(expected), rtol=bound, atol=bound, err_msg=actual.path
+        )
+
+
+def fit_both(make, x, y, *, batch_size=32, epochs=2, bound=1e-9, state=True):
+    """Stock fit of batches by (seed, epoch), and fast fit of the arrays; returns the models."""
+    stock, fast = twins(make)
+    batches = Batches(x, y, batch_size, SEED)
+    expected = stock.fit(
+        batches, epochs=epochs, shuffle=False, callbacks=[batches.callback], verbose=0, accelerate=False
+    )
+    actual = fast.fit(x, y, batch_size=batch_size, epochs=epochs, seed=SEED, verbose=0)
+    assert_same(actual.history, expected.history, bound)
+    assert actual.epoch == expected.epoch
+    if state:
+        assert_same_state(fast, stock, bound)
+    return stock, fast
+
+
+def fit_both_in_order(make, x, y, *, bound=1e-9, **options):
+    """Both fits of the same arrays, unshuffled, with the same options; returns the models."""
+    stock, fast = twins(make)
+    options = {"batch_size": 32, "epochs": 2, "shuffle": False, "verbose": 0, **options}
+    expected = stock.fit(x, y, accelerate=False, **options)
+    assert_same(fast.fit(x, y, **options).history, expected.history, bound)
+    assert_same_state(fast, stock, bound)
+    return stock, fast
+
+
+NETWORKS = {
+    "NeuralNetwork": ({"hidden": (32, 16)}, losses.CrossEntropyLoss, lambda: optimizers.SGD(0.05, momentum=0.9)),
+    "ConvNeuralNetwork": (
+        {"filters": (4, 6), "hidden": (16,), "dropout": 0.0},
+        losses.CrossEntropyLoss,
+        lambda: optimizers.SGD(0.01, momentum=0.9, weight_decay=1e-3),
+    ),
+    "FashionNetwork": ({"hidden": (16, 8)}, losses.NLLLoss, lambda: optimizers.Adam(0.003)),
+    "Net": ({}, losses.CrossEntropyLoss, lambda: optimizers.SGD(0.05)),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_in_both_precisions(name, arrays):
+    """In float64 to 1e-9; in float32 no further from stock Keras than ten times what its own rounding comes to."""
+    options, loss, optimizer = NETWORKS[name]
+    x, y = arrays
+    if name == "Net":
+        x = np.pad(x, ((0, 0), (2, 2), (2, 2)))
+    initial = [v + 0.0 for v in kerasnets.build(name, **options).get_weights()]
+
+    def make():
+        model = kerasnets.build(name, **options)
+        model.set_weights(initial)
+        model.compile(optimizer=optimizer(), loss=loss(), metrics=["accuracy"])
+        return model
+
+    with precision("float64"):
+        exact, _ = fit_both(make, x, y)
+        exact = exact.get_weights()
+    with precision("float32"):
+        stock, fast = fit_both(make, x, y, bound=1e-3, state=False)
+    noise = max(np.abs(a - b).max() for a, b in zip(stock.get_weights(), exact, strict=True))
+    difference = max(np.abs(a - b).max() for a, b in zip(stock.get_weights(), fast.get_weights(), strict=True))
+    assert difference <= 10 * noise
+    assert noise < 1e-2
+
+
+OPTIMIZERS = {
+    "SGD": lambda: optimizers.SGD(0.05),
+    "momentum": lambda: optimizers.SGD(0.05, momentum=0.9),
+    "dampening": lambda: optimizers.SGD(0.05, momentum=0.9, dampening=0.5),
+    "nesterov": lambda: optimizers.SGD(0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "maximize": lambda: optimizers.SGD(0.001, momentum=0.5, maximize=True, weight_decay=0.01),
+    "groups": lambda: optimizers.SGD(
+        0.05, momentum=0.9, weight_decay=0.1, param_groups=[{"params": "bias", "learning_rate": 0.01}]
+    ),
+    "clip": lambda: optimizers.SGD(0.05, momentum=0.9, clip_grad_norm=0.1),
+    "keras clip": lambda: optimizers.SGD(0.05, global_clipnorm=0.1),
+    "Adam": lambda: optimizers.Adam(0.01, weight_decay=0.01),
+    "amsgrad": lambda: optimizers.Adam(0.01, amsgrad=True, beta_1=0.8, maximize=True),
+    "AdamW": lambda: optimizers.AdamW(0.01, weight_decay=0.1),
+    "no decay": lambda: optimizers.AdamW(0.01, weight_decay=0.1, param_groups=optimizers.no_weight_decay()),
+    "RMSprop": lambda: optimizers.RMSprop(0.001, momentum=0.5, centered=True),
+    "Adagrad": lambda: optimizers.Adagrad(0.01, lr_decay=0.1),
+    "Adadelta": lambda: optimizers.Adadelta(1.0),
+    "ema": lambda: optimizers.SGD(0.05, use_ema=True, ema_momentum=0.5),
+    "StepLR": lambda: optimizers.SGD(schedules.StepLR(0.1, step_size=2, gamma=0.3), momentum=0.9),
+    "OneCycleLR": lambda: optimizers.SGD(schedules.OneCycleLR(0.1, total_steps=12), momentum=0.9),
+    "OneCycleLR, Adam": lambda: optimizers.Adam(schedules.OneCycleLR(0.01, total_steps=12)),
+    "Keras's Adam": lambda: keras.optimizers.Adam(0.01, weight_decay=0.01),
+    "Keras's SGD": lambda: keras.optimizers.SGD(
+        keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.1, 0.01]), momentum=0.9
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name, arrays):
+    x, y = arrays
+    with precision("float64"):
+        # Keras's own optimizers have numbers in float32.
+        bound = 1e-6 if "Keras" in name else 1e-9
+        stock, _ = fit_both(lambda: small(optimizer=OPTIMIZERS[name]()), x[:40], y[:40], batch_size=16, bound=bound)
+    assert int(stock.optimizer.iterations) == 6
+
+
+LOSSES = {
+    "weight": lambda: losses.CrossEntropyLoss(weight=np.linspace(0.5, 2, 10)),
+    "smoothing, ignored": lambda: losses.CrossEntropyLoss(label_smoothing=0.1, ignore_index=2, weight=np.arange(1, 11)),
+    "sum": lambda: losses.CrossEntropyLoss(reduction="sum"),
+    "Keras's": lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    "name": lambda: "sparse_categorical_crossentropy",
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name, arrays):
+    x, y = arrays
+    with precision("float64"):
+        rate = 0.001 if name == "sum" else 0.05
+        fit_both(lambda: small(loss=LOSSES[name](), optimizer=optimizers.SGD(rate)), x[:40], y[:40], batch_size=16)
+
+
+def test_losses_of_probabilities_and_of_targets_in_other_shapes(arrays):
+    x, y = arrays
+
+    def make(loss):
+        model = models.Sequential([keras.Input((28, 28)), layers.Flatten(), layers.Linear(10), keras.layers.Softmax()])
+        model.compile(optimizer=optimizers.SGD(0.05), loss=loss)
+        return model
+
+    with precision("float64"):
+        fit_both(lambda: make(losses.NLLLoss(from_probabilities=True, weight=np.linspace(0.5, 2, 10))), x, y)
+        fit_both(lambda: make(losses.MSELoss()), x, np.eye(10)[y])
+        fit_both(lambda: small(), x, y[:, None])
+        fit_both(lambda: small(loss=losses.CrossEntropyLoss(label_smoothing=0.1)), x, np.eye(10)[y])
+
+
+class Margin(keras.metrics.Metric):
+    """Mean of the largest output: a metric of the user's own."""
+
+    def __init__(self, name="margin"):
+        super().__init__(name=name)
+        self.total = self.add_variable((), "zeros", name="total")
+        self.batches = self.add_variable((), "zeros", name="batches")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.total.assign_add(ops.sum(ops.cast(ops.max(y_pred, axis=-1), self.total.dtype)))
+        self.batches.assign_add(ops.cast(ops.shape(y_pred)[0], self.batches.dtype))
+
+    def result(self):
+        return self.total / self.batches
+
+
+def mean_output(y_true, y_pred):
+    return ops.sum(y_pred, axis=-1) / 10.0
+
+
+def test_weights_of_samples_validation_and_metrics(arrays):
+    x, y = arrays
+    weight = np.linspace(0, 2, len(y))
+    held_out = (x[:20], y[:20], weight[:20])
+
+    def make():
+        top = keras.metrics.SparseTopKCategoricalAccuracy(3, name="top3")
+        return small(metrics=["accuracy", top, Margin(), mean_output], weighted_metrics=["accuracy"])
+
+    with precision("float64"):
+        bound = 1e-6  # metrics are in float32
+        fit_both_in_order(make, x, y, sample_weight=weight, validation_data=held_out, bound=bound)
+        fit_both_in_order(small, x, y, class_weight={0: 3.0, 4: 0.5}, validation_split=0.3)
+        fit_both_in_order(
+            make, x, y, sample_weight=weight, validation_split=0.25, validation_batch_size=7, validation_freq=2,
+            epochs=3, bound=bound,
+        )  # fmt: skip
+        # A weighted loss depends on the batches, those of the validation too, which are of 32 for a PyDataset.
+        weighted = losses.CrossEntropyLoss(weight=np.linspace(0.1, 3, 10))
+        batches = Batches(x, y, 16, SEED)
+        both = []
+        for model, accelerate in zip(twins(lambda: small(loss=weighted)), (False, True), strict=True):
+            history = model.fit(
+                batches, epochs=2, shuffle=False, callbacks=[batches.callback], verbose=0, accelerate=accelerate,
+                validation_data=(x, y),
+            )  # fmt: skip
+            both.append(history.history)
+        assert_same(both[1], both[0])
+
+
+class Scaled(keras.layers.Layer):
+    """A layer of the user's own, with a trainable and a counting weight."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x, training=False):
+        if training:
+            self.calls.assign(self.calls + 1.0)
+        return x * ops.tanh(self.scale)
+
+
+def stock_model():
+    """Keras's own layers, optimizer and loss, a layer of the user's, a frozen layer and regularizers."""
+    regularizer = keras.regularizers.L2(0.01)
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            keras.layers.Conv2D(3, 5, strides=2, activation="relu", kernel_regularizer=regularizer),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(activity_regularizer=regularizer),
+            keras.layers.MaxPooling2D(2),
+            keras.layers.Conv2D(4, 3, padding="same", use_bias=False, trainable=False),
+            keras.layers.ReLU(),
+            keras.layers.MaxPooling2D(3, strides=2),
+            keras.layers.Flatten(),
+            Scaled(),
+            keras.layers.Dropout(0.0),
+            keras.layers.Dense(12, activation="relu", kernel_constraint=keras.constraints.MaxNorm(0.5)),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile(optimizer=keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return kerasnets.accelerate(model)
+
+
+def test_stock_keras_models(arrays):
+    x, y = arrays
+    x = x[..., None]
+    with precision("float64"):
+        stock, fast = fit_both_in_order(stock_model, x, y, bound=1e-5)
+        assert "fit" in vars(fast)
+        expected = stock.evaluate(x, y, verbose=0, return_dict=True, accelerate=False)
+        assert_same(fast.evaluate(x, y, verbose=0, return_dict=True), expected, 1e-5)
+        expected = stock.predict(x, verbose=0, accelerate=False)
+        np.testing.assert_allclose(fast.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    assert float(fast.layers[8].calls) == 6
+
+
+def test_two_inputs_two_outputs(arrays):
+    x, y = arrays
+    x = x[:, ::4, ::4]
+
+    def make():
+        left, right = keras.Input((7, 7), name="left"), keras.Input((7, 7), name="right")
+        shared = keras.layers.Dense(5, activation="tanh")
+        both = [shared(keras.layers.Flatten()(part)) for part in (left, right)]
+        joined = keras.layers.Concatenate()(both)
+        classes = keras.layers.Dense(10, name="classes")(joined)
+        total = keras.layers.Dense(1, name="total")(keras.layers.Add()(both))
+        model = models.Model({"left": left, "right": right}, {"classes": classes, "total": total})
+        model.compile(
+            optimizer=optimizers.SGD(0.05),
+            loss={"classes": losses.CrossEntropyLoss(), "total": losses.MSELoss()},
+            loss_weights={"classes": 1.0, "total": 0.1},
+            metrics={"classes": ["accuracy"]},
+        )
+        return model
+
+    data = {"left": x, "right": x[::-1]}
+    targets = {"classes": y, "total": x.sum(axis=(1, 2))[:, None]}
+    with precision("float64"):
+        stock, fast = fit_both_in_order(make, data, targets, bound=1e-6, validation_split=0.2)
+        assert_same(
+            fast.predict(data, batch_size=50, verbose=0),
+            stock.predict(data, batch_size=50, verbose=0, accelerate=False),
+        )
+        expected = stock.evaluate(data, targets, verbose=0, accelerate=False)
+        np.testing.assert_allclose(fast.evaluate(data, targets, verbose=0), expected, rtol=1e-6)
+
+
+def test_evaluate_and_predict_of_the_package_s_batches(arrays):
+    """In the batches' own order, as stock Keras."""
+    x, y = arrays
+    model = small(metrics=["accuracy"])
+    batches = Batches(x, y, 32, SEED)
+    batches.set_epoch(2)
+    expected = model.predict(batches, verbose=0, accelerate=False)
+    np.testing.assert_allclose(model.predict(batches, verbose=0), expected, rtol=1e-4, atol=1e-5)
+    expected = model.evaluate(batches, verbose=0, accelerate=False)
+    np.testing.assert_allclose(model.evaluate(batches, verbose=0), expected, rtol=1e-5)
+
+
+def test_fit_after_fit_and_what_is_changed_between(arrays):
+    """After more epochs, a new learning rate, other weights, a new compile, and a frozen layer."""
+    x, y = arrays
+    with precision("float64"):
+        stock, fast = fit_both_in_order(small, x, y, epochs=1)
+        begin = [w * 0.5 for w in stock.get_weights()]
+
+        def rate(model):
+            model.optimizer.learning_rate = 0.5
+
+        def weights(model):
+            model.set_weights(begin)
+
+        def compiled_anew(model):
+            model.compile(optimizer=optimizers.Adam(0.01), loss=losses.MSELoss(), metrics=[Margin()])
+
+        def frozen(model):
+            model.layers[1].trainable = False
+            model.compile(optimizer=optimizers.SGD(0.05), loss=losses.CrossEntropyLoss(), metrics=[])
+
+        def the_other_frozen(model):
+            model.layers[1].trainable, model.layers[3].trainable = True, False
+            model.compile(optimizer=optimizers.SGD(0.05), loss=losses.CrossEntropyLoss(label_smoothing=0.5))
+
+        for change in (lambda model: None, rate, weights, compiled_anew, frozen, the_other_frozen):
+            histories = []
+            for model, accelerate in ((stock, False), (fast, True)):
+                change(model)
+                targets = np.eye(10)[y] if change is compiled_anew else y
+                history = model.fit(x, targets, batch_size=32, shuffle=False, verbose=0, accelerate=accelerate)
+                histories.append(history.history)
+            assert_same(histories[1], histories[0], 1e-6 if change is compiled_anew else 1e-9)
+            assert_same_state(fast, stock)
+
+
+@pytest.mark.gpu
+def test_a_captured_step_is_stock_keras_step():
+    """The whole step as a CUDA graph, or compiled for the GPU, with momentum, batch norm and a smaller last batch."""
+    (x, y), _ = kerasnets.load_data("fashion_mnist_sample")
+
+    def make(name, **options):
+        model = kerasnets.build(name, **options)
+        model.compile(optimizer=optimizers.SGD(0.05, momentum=0.9), loss=losses.CrossEntropyLoss())
+        return model
+
+    with precision("float64"):
+        fit_both(lambda: make("NeuralNetwork"), x[:200], y[:200], batch_size=64, bound=1e-8)
+        fit_both(lambda: make("ConvNeuralNetwork", dropout=0.0), x[:200], y[:200], batch_size=64, bound=1e-7)

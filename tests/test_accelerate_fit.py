@@ -1,0 +1,467 @@
+"""What surrounds the fast step: callbacks, printed lines, seeds, errors, and what goes through stock Keras."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+import torch
+from processes import run
+
+import kerasnets
+from kerasnets import layers, losses, models, optimizers
+from kerasnets.accelerate import trainer
+from kerasnets.batches import Batches
+from kerasnets.callbacks import StepLog
+
+
+@pytest.fixture(autouse=True)
+def every_reason_is_said_again(monkeypatch):
+    """A way through stock Keras warns, and thereby fails the test that doesn't expect it."""
+    monkeypatch.setattr(trainer, "_said", set())
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    (x, y), _ = kerasnets.load_data("fashion_mnist_sample")
+    return x[:100], y[:100]
+
+
+def small(kind=models.Sequential, rate=0.05, more=(), **compiled):
+    """A compiled network of few weights, always the same ones."""
+    keras.utils.set_random_seed(7)
+    model = kind([keras.Input((28, 28)), layers.Flatten(), *more, layers.Linear(10)])
+    model.compile(
+        **{
+            "optimizer": optimizers.SGD(rate, momentum=0.9),
+            "loss": losses.CrossEntropyLoss(),
+            "metrics": ["accuracy"],
+            **compiled,
+        }
+    )
+    return model
+
+
+def fit(model, arrays, **options):
+    x, y = arrays
+    return model.fit(x, y, **{"batch_size": 20, "epochs": 4, "shuffle": False, "verbose": 0, **options})
+
+
+def both_ways(arrays, make, **options):
+    """History and weights of stock and of fast fit, each with callbacks of its own from `make(model, way)`."""
+    results = []
+    for way in ("stock", "fast"):
+        model = small()
+        callbacks = make(model, way)
+        history = fit(model, arrays, callbacks=callbacks, accelerate=way == "fast", **options)
+        results.append((model, callbacks, history))
+    stock, fast = results
+    assert list(fast[2].history) == list(stock[2].history)
+    for name, expected in stock[2].history.items():
+        np.testing.assert_allclose(fast[2].history[name], expected, rtol=1e-3, atol=1e-4, err_msg=name)
+    assert fast[2].epoch == stock[2].epoch
+    for expected, actual in zip(stock[0].get_weights(), fast[0].get_weights(), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4)
+    return stock, fast
+
+
+# Callbacks
+
+
+class Recorder(keras.callbacks.Callback):
+    """Writes down every call."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __getattribute__(self, name):
+        if name.startswith("on_") and name not in ("on_batch_begin", "on_batch_end"):
+            return lambda *args, logs=None: self.calls.append(
+                (name, *[sorted(a) if isinstance(a, dict) else a for a in args], sorted(logs or ()))
+            )
+        return super().__getattribute__(name)
+
+
+def test_every_callback_is_called_as_by_stock_keras(arrays):
+    x, y = arrays
+    (_, (expected,), _), (_, (actual,), _) = both_ways(
+        arrays, lambda model, way: [Recorder()], epochs=2, validation_data=(x[:30], y[:30]), validation_freq=2
+    )
+    assert actual.calls == expected.calls
+    batches = [call[1] for call in actual.calls if call[0] == "on_train_batch_end"]
+    assert batches == [0, 1, 2, 3, 4] * 2
+
+
+def test_epoch_callbacks(arrays, tmp_path):
+    """Keras's own; the learning rate is too large at the end, so that training stops early."""
+    x, y = arrays
+
+    def make(model, way):
+        def schedule(epoch, rate):
+            return rate if epoch < 2 else 30.0
+
+        folder = tmp_path / way
+        folder.mkdir()
+        return [
+            keras.callbacks.LearningRateScheduler(schedule),
+            keras.callbacks.EarlyStopping("val_loss", patience=1, restore_best_weights=True),
+            keras.callbacks.ModelCheckpoint(str(folder / "epoch-{epoch}.weights.h5"), save_weights_only=True),
+            keras.callbacks.ModelCheckpoint(str(folder / "best.keras"), monitor="val_loss", save_best_only=True),
+            keras.callbacks.ModelCheckpoint(
+                str(folder / "batch-{epoch}-{batch}.weights.h5"), save_weights_only=True, save_freq=3
+            ),
+            keras.callbacks.CSVLogger(str(folder / "log.csv")),
+            keras.callbacks.BackupAndRestore(str(folder / "backup"), delete_checkpoint=False),
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: (folder / f"lambda-{epoch}").touch()),
+        ]
+
+    stock, fast = both_ways(arrays, make, epochs=9, validation_data=(x[:30], y[:30]))
+    assert len(fast[2].epoch) == 4  # the two good epochs, and two with a rate that only harms
+    names = [sorted(path.name for path in (tmp_path / way).iterdir()) for way in ("stock", "fast")]
+    assert names[1] == names[0]
+    assert "batch-1-3.weights.h5" in names[1]
+    lines = [(tmp_path / way / "log.csv").read_text().splitlines()[0] for way in ("stock", "fast")]
+    assert lines[1] == lines[0]
+    best = keras.models.load_model(tmp_path / "fast" / "best.keras")
+    for a, b in zip(best.get_weights(), fast[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert stock[2].epoch == fast[2].epoch
+
+
+def test_resumed_by_keras_backup(arrays, tmp_path):
+    """A run that is stopped in its third epoch goes on from there."""
+
+    class Kill(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations == 12:
+                raise KeyboardInterrupt
+
+    whole = small()
+    expected = fit(whole, arrays, shuffle=True, seed=5).history["loss"]
+    options = {"shuffle": True, "seed": 5}
+    with pytest.raises(KeyboardInterrupt):
+        fit(small(), arrays, callbacks=[keras.callbacks.BackupAndRestore(str(tmp_path)), Kill()], **options)
+    resumed = small()
+    history = fit(resumed, arrays, callbacks=[keras.callbacks.BackupAndRestore(str(tmp_path))], **options)
+    assert history.epoch == [2, 3]
+    np.testing.assert_allclose(history.history["loss"], expected[2:], rtol=1e-5)
+
+
+def test_callbacks_that_change_the_training_by_the_batch(arrays):
+    class Rate(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.optimizer.learning_rate = 0.05 / (2 + batch)
+            if int(self.model.optimizer.iterations) == 13:
+                self.model.stop_training = True
+
+    _, fast = both_ways(arrays, lambda model, way: [Rate()])
+    assert int(fast[0].optimizer.iterations) == 13
+    assert fast[2].epoch == [0, 1, 2]
+    assert fast[0].stop_training
+
+
+def test_a_subclass_of_a_known_callback_gets_its_batches(arrays, tmp_path):
+    class Counting(keras.callbacks.ModelCheckpoint):
+        seen = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.seen += 1
+            super().on_train_batch_end(batch, logs)
+
+    callback = Counting(str(tmp_path / "a.weights.h5"), save_weights_only=True)
+    fit(small(), arrays, callbacks=[callback], epochs=1)
+    assert callback.seen == 5
+
+
+def test_tensorboard(arrays, tmp_path):
+    pytest.importorskip("tensorboard")
+    fit(small(), arrays, callbacks=[keras.callbacks.TensorBoard(str(tmp_path), update_freq=2)], epochs=2)
+    assert [path.stat().st_size for path in tmp_path.glob("train/*")]
+
+
+def test_initial_epoch_and_logs_by_the_step(arrays, capsys):
+    (_, _, expected), (_, _, actual) = both_ways(arrays, lambda model, way: [StepLog(2)], initial_epoch=2, epochs=4)
+    assert actual.epoch == expected.epoch == [2, 3]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Epoch [")]
+    assert lines[:4] == lines[4:]
+    assert lines[0].startswith("Epoch [3/4], Step [2/5], Loss: ")
+
+
+def test_progress_bar(arrays, capsys):
+    """The last line of every epoch is stock Keras's but for the time."""
+    printed = []
+    for accelerate in (False, True):
+        fit(small(), arrays, epochs=2, verbose=1, accelerate=accelerate, validation_split=0.2)
+        last = [line.split("\r")[-1].split("\x08")[-1] for line in capsys.readouterr().out.splitlines()]
+        printed.append([(line.split(" ")[0], line.split(" - ")[1:]) for line in last if "/4" in line])
+    assert [counted for counted, _ in printed[1]] == [counted for counted, _ in printed[0]]
+    names = [[[part.split(":")[0] for part in parts] for _, parts in lines] for lines in printed]
+    assert names[1] == names[0]
+
+
+# Seeds
+
+
+def test_seeds(arrays):
+    """One seed, one history; dropout differs from step to step, and so does the order."""
+
+    def losses_of(seed, **options):
+        model = small(more=[keras.layers.Dropout(0.5)])
+        keras.utils.set_random_seed(seed)
+        return fit(model, arrays, shuffle=True, epochs=2, **options).history["loss"]
+
+    first = losses_of(1)
+    assert losses_of(1) == first
+    assert losses_of(2) != first
+    assert losses_of(1, seed=4) != first
+    same_order = losses_of(1, seed=4), losses_of(2, seed=4)
+    assert same_order[0] != same_order[1]  # by dropout alone
+
+
+def test_dropout_drops_other_units_at_every_step():
+    """Without learning, the losses of equal batches differ by what is dropped."""
+    x, y = np.ones((60, 28, 28), "float32"), np.zeros(60, "int64")
+    model = small(rate=0.0, more=[keras.layers.Dropout(0.5)])
+    steps = []
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: steps.append(logs["loss"]))
+    history = fit(model, (x, y), epochs=2, callbacks=[callback]).history["loss"]
+    assert len(set(steps)) == 6
+    assert history[0] != history[1]
+    assert len(set(fit(small(rate=0.0), (x, y), epochs=3).history["loss"])) == 1
+
+
+# What stock Keras has to do
+
+
+class OwnStep(models.Model):
+    def train_step(self, *args):
+        return super().train_step(*args)
+
+
+class Dataset(keras.utils.PyDataset):
+    def __init__(self, x, y):
+        super().__init__()
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        rows = slice(20 * index, 20 * index + 20)
+        return self.x[rows], self.y[rows]
+
+
+def generator(x, y):
+    while True:
+        yield from (Dataset(x, y)[i] for i in range(5))
+
+
+def test_ways_through_stock_keras_are_said_once(arrays):
+    x, y = arrays
+    inputs = keras.Input((28, 28))
+    own = OwnStep(inputs, layers.Linear(10)(layers.Flatten()(inputs)))
+    own.compile(optimizer="sgd", loss=losses.CrossEntropyLoss())
+    eager = small(run_eagerly=True)
+    cases = {
+        "a train_step of its own": lambda: own.fit(x, y, verbose=0),
+        "run_eagerly": lambda: fit(eager, arrays, epochs=1),
+        "as Dataset": lambda: small().fit(Dataset(x, y), verbose=0),
+        "steps_per_epoch": lambda: small().fit(generator(x, y), steps_per_epoch=5, verbose=0, shuffle=False),
+        "validation_steps": lambda: small().fit(x, y, validation_data=generator(x, y), validation_steps=2, verbose=0),
+        "steps is given": lambda: small().evaluate(x, y, steps=2, verbose=0),
+    }
+    for reason, call in cases.items():
+        with pytest.warns(trainer.StockFitWarning, match=reason) as said:
+            call()
+        assert len(said) == 1
+        call()
+    if keras.config.backend() == "torch":
+        seeded = small(more=[keras.layers.Dropout(0.5, seed=1)])
+        with pytest.warns(trainer.StockFitWarning, match="a seed of its own"):
+            fit(seeded, arrays)
+        called = small(rate=lambda: 0.01)
+        with pytest.warns(trainer.StockFitWarning, match="the learning rate is a Python function"):
+            fit(called, arrays)
+
+
+def test_what_cant_be_traced_goes_through_stock_keras(arrays):
+    class Untraceable(keras.layers.Layer):
+        def call(self, x):
+            return x if float(keras.ops.sum(x)) > -1e9 else -x
+
+    if keras.config.backend() != "torch":
+        pytest.skip("stock Keras can't trace it either")
+    model = small(more=[Untraceable()])
+    with pytest.warns(trainer.StockFitWarning, match="can't be traced"):
+        assert np.isfinite(fit(model, arrays).history["loss"]).all()
+
+
+@pytest.mark.parametrize("way", ["argument", "variable"])
+def test_switched_off(way, arrays, monkeypatch):
+    monkeypatch.setattr(trainer, "engine_of", None)
+    options = {"accelerate": False} if way == "argument" else {}
+    if way == "variable":
+        monkeypatch.setenv("KERASNETS_ACCELERATE", "0")
+    model = small(run_eagerly=True)
+    fit(model, arrays, epochs=1, **options)
+    model.evaluate(*arrays, verbose=0, **options)
+    model.predict(arrays[0], verbose=0, **options)
+    stock = kerasnets.accelerate(small(keras.Sequential))
+    fit(stock, arrays, epochs=1, **options)
+    stock.predict(arrays[0], verbose=0, **options)
+
+
+def test_without_the_package(arrays, monkeypatch):
+    monkeypatch.setattr(models, "_trainer", lambda: None)
+    model = small()
+    expected = fit(model, arrays, seed=1).history
+    np.testing.assert_allclose(expected["loss"], fit(small(), arrays, accelerate=False).history["loss"], rtol=1e-6)
+    model.evaluate(*arrays, verbose=0)
+    model.predict(arrays[0], verbose=0)
+    code = """
+import sys
+sys.modules["kerasnets.accelerate"] = None
+import torchvision
+import kerasnets, numpy as np
+kerasnets.set_device("cpu")
+model = kerasnets.build("NeuralNetwork", hidden=(4, 4))
+model.compile(optimizer=kerasnets.optimizers.SGD(), loss=kerasnets.losses.CrossEntropyLoss())
+model.fit(np.zeros((8, 28, 28), "float32"), np.zeros(8, int), seed=1, verbose=0)
+print(model.predict(np.zeros((8, 28, 28), "float32"), verbose=0).shape)
+"""
+    assert "(8, 10)" in run("-c", code).stdout
+
+
+# Data
+
+
+def loader(x, y, **options):
+    pairs = torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+    return torch.utils.data.DataLoader(pairs, batch_size=32, **options)
+
+
+def test_a_data_loader_keeps_the_fast_step(arrays):
+    x, y = arrays
+    model = small()
+    held_out = loader(x[:40], y[:40])
+    actual = model.fit(loader(x, y), epochs=2, verbose=0, validation_data=held_out).history
+    other = small()
+    expected = other.fit(
+        x, y, batch_size=32, epochs=2, shuffle=False, verbose=0, validation_data=(x[:40], y[:40]), accelerate=False
+    )
+    assert list(actual) == list(expected.history)
+    for name, values in expected.history.items():
+        np.testing.assert_allclose(actual[name], values, rtol=1e-4, err_msg=name)
+    np.testing.assert_allclose(model.evaluate(loader(x, y), verbose=0), other.evaluate(x, y, verbose=0), rtol=1e-4)
+    np.testing.assert_allclose(
+        model.predict(loader(x, y), verbose=0), other.predict(x, verbose=0), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_a_wrong_label_in_a_data_loader_is_never_silent(arrays):
+    x, y = arrays
+    wrong = y.copy()
+    wrong[40] = 10
+    model = small()
+    try:
+        history = model.fit(loader(x, wrong), verbose=0).history
+    except Exception as error:
+        assert "10" in str(error)  # noqa: PT017 (an error or NaN, as the backend has it)
+    else:
+        assert np.isnan(history["loss"]).all()
+
+
+def test_an_error_in_the_middle_leaves_the_model_usable(arrays):
+    x, y = arrays
+    model = small()
+
+    class Broken(torch.utils.data.Dataset):
+        def __len__(self):
+            return 64
+
+        def __getitem__(self, index):
+            if index == 50:
+                raise OSError("the disk is gone")
+            return x[index], y[index]
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        model.fit(torch.utils.data.DataLoader(Broken(), batch_size=16), verbose=0)
+    assert int(model.optimizer.iterations) == 3
+    assert np.isfinite(fit(model, arrays).history["loss"]).all()
+    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: 1 / (batch - 2))
+    with pytest.raises(ZeroDivisionError):
+        fit(model, arrays, callbacks=[stop])
+    assert np.isfinite(fit(model, arrays).history["loss"]).all()
+
+
+def test_arrays_as_they_come(arrays):
+    """Read-only, reversed, in other types, and on the device already."""
+    x, y = arrays
+    expected = fit(small(), arrays).history["loss"]
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    backwards = x[::-1].copy()[::-1]
+    for images, labels in (
+        (frozen, y),
+        (backwards, y.astype("uint8")),
+        (x.astype("float64"), y.astype("int32")),
+        (keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(y)),
+    ):
+        np.testing.assert_allclose(fit(small(), (images, labels)).history["loss"], expected, rtol=1e-6)
+
+
+def test_errors_are_stock_keras_errors(arrays):
+    x, y = arrays
+    model = kerasnets.accelerate(small(keras.Sequential))
+    batches = Batches(x, y, 20)
+    for arguments in (
+        {"x": x[:, :5], "y": y},
+        {"x": x, "y": y[:-1]},
+        {"x": loader(x, y), "y": y, "shuffle": False},
+        {"x": loader(x, y), "validation_split": 0.5, "shuffle": False},
+        {"x": batches, "y": y, "shuffle": False},
+        {"x": batches, "validation_split": 0.5, "shuffle": False},
+        {"x": x, "y": y, "validation_split": 1.0},
+        {"x": x, "y": y, "class_weight": {0: 1.0}, "sample_weight": np.ones(100)},
+    ):
+        errors = []
+        for accelerate in (False, True):
+            with pytest.raises(Exception) as error:  # noqa: PT011
+                model.fit(**arguments, verbose=0, accelerate=accelerate)
+            errors.append((error.type, str(error.value).splitlines()[0]))
+        assert errors[1] == errors[0]
+    fresh = kerasnets.accelerate(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
+    with pytest.raises(ValueError, match="You must call `compile\\(\\)` before calling `fit\\(\\)`"):
+        fresh.fit(np.zeros((4, 3)), np.zeros((4, 2)))
+
+
+# kerasnets.accelerate
+
+
+def test_an_accelerated_model_is_what_it_was(arrays, tmp_path):
+    model = small(keras.Sequential)
+    assert kerasnets.accelerate(model) is model
+    fit(model, arrays)
+    model.save(tmp_path / "a.keras")
+    loaded = keras.models.load_model(tmp_path / "a.keras")
+    assert type(loaded) is keras.Sequential
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    for other in (loaded, copy):
+        np.testing.assert_allclose(
+            other.predict(arrays[0], verbose=0), model.predict(arrays[0], verbose=0), rtol=1e-4, atol=1e-5
+        )
+    built_later = kerasnets.accelerate(keras.Sequential([layers.Flatten(), layers.Linear(10)]))
+    built_later.compile(optimizer=optimizers.SGD(), loss=losses.CrossEntropyLoss())
+    assert np.isfinite(fit(built_later, arrays).history["loss"]).all()
+
+
+def test_accelerate_refuses_a_subclassed_model():
+    class Subclassed(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(TypeError, match="got a Subclassed; expected a Functional or Sequential"):
+        kerasnets.accelerate(Subclassed())
+    assert sys.modules["kerasnets.accelerate"].accelerate is kerasnets.accelerate
