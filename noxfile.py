@@ -49,7 +49,8 @@ def tests(session: nox.Session, backend: str, device: str) -> None:
     if device == "gpu" and (reason := why_no_gpu()):
         session.skip(reason)
     install(session, backend, device)
-    environment = {"KERAS_BACKEND": backend}
+    # Many tests start a process: it shouldn't compile torch's and Keras's sources again, whatever the caller's setting.
+    environment = {"KERAS_BACKEND": backend, "PYTHONDONTWRITEBYTECODE": None}
     workers = []
     if device == "cpu":
         # One worker a core, and one thread each: PyTorch's threads get in each other's way on shared cores.

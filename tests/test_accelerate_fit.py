@@ -117,7 +117,7 @@ def test_epoch_callbacks(arrays, tmp_path):
         ]
 
     stock, fast = both_ways(arrays, make, epochs=9, validation_data=(x[:30], y[:30]))
-    assert len(fast[2].epoch) == 4  # the two good epochs, and two with a rate that only harms
+    assert len(fast[2].epoch) == 3  # the two good epochs, and one with a rate that only harms
     names = [sorted(path.name for path in (tmp_path / way).iterdir()) for way in ("stock", "fast")]
     assert names[1] == names[0]
     assert "batch-1-3.weights.h5" in names[1]
@@ -206,9 +206,9 @@ def test_progress_bar(arrays, capsys):
 def test_seeds(arrays):
     """One seed, one history; dropout differs from step to step, and so does the order."""
 
-    def losses_of(seed, **options):
+    def losses_of(global_seed, **options):
         model = small(more=[keras.layers.Dropout(0.5)])
-        keras.utils.set_random_seed(seed)
+        keras.utils.set_random_seed(global_seed)
         return fit(model, arrays, shuffle=True, epochs=2, **options).history["loss"]
 
     first = losses_of(1)
@@ -274,7 +274,7 @@ def test_ways_through_stock_keras_are_said_once(arrays):
     for reason, call in cases.items():
         with pytest.warns(trainer.StockFitWarning, match=reason) as said:
             call()
-        assert len(said) == 1
+        assert [each.category for each in said].count(trainer.StockFitWarning) == 1
         call()
     if keras.config.backend() == "torch":
         seeded = small(more=[keras.layers.Dropout(0.5, seed=1)])
@@ -432,7 +432,7 @@ def test_errors_are_stock_keras_errors(arrays):
             errors.append((error.type, str(error.value).splitlines()[0]))
         assert errors[1] == errors[0]
     fresh = kerasnets.accelerate(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
-    with pytest.raises(ValueError, match="You must call `compile\\(\\)` before calling `fit\\(\\)`"):
+    with pytest.raises(ValueError, match="You must call `compile\\(\\)`"):
         fresh.fit(np.zeros((4, 3)), np.zeros((4, 2)))
 
 

@@ -93,22 +93,18 @@ class Engine:
         program(tuple(part for part in data if part is not None), rows, tf.constant(begin), tf.constant(end))
 
     def _compiled(self, function):
-        chosen = self.model._compile_config.config.get("jit_compile", "auto") if self.model.compiled else "auto"
-        if self.model.run_eagerly:
-            chosen = False
-        if chosen == "auto":
-            kinds = [isinstance(layer, _CONVOLUTIONS) for layer in self.model._flatten_layers()]
-            chosen = self.model.jit_compile and (self._on_gpu() or not any(kinds))
-        return tf.function(function, jit_compile=bool(chosen), autograph=False)
+        model = self.model
+        jit = model.jit_compile
+        if not jit and not tf.config.get_visible_devices("GPU"):
+            # Here stock Keras takes "auto" for False, which pays where every step is a dispatch; a loop gains by XLA.
+            convolves = any(isinstance(layer, _CONVOLUTIONS) for layer in model._flatten_layers())
+            jit = not convolves and keras.src.trainers.trainer.model_supports_jit(model)
+        return tf.function(function, jit_compile=jit, autograph=False)
 
     def _replaced(self, function):
         """`function` with the layers' slow parts replaced."""
         with in_place_of_layers(self.model, _call_of, pools_before_relu(self.model)):
             return function()
-
-    @staticmethod
-    def _on_gpu() -> bool:
-        return bool(tf.config.get_visible_devices("GPU"))
 
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
