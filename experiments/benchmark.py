@@ -7,9 +7,10 @@ are not installed are left out. Ends with exit code 1 where a program failed.
 
 Examples:
   python experiments/benchmark.py --out out/benchmark
+  python experiments/benchmark.py --images 60000,6400
   python experiments/benchmark.py --network NeuralNetwork --backends torch,jax --images 6400 --epochs 3
   python experiments/benchmark.py --no-compile --device gpu --precision bfloat16
-  python experiments/benchmark.py --no-measure --readme README.md --readme README.zh-CN.md
+  python experiments/benchmark.py --no-measure --readme README.md --readme README.zh-CN.md --bars docs/speed.md
 """
 
 import json
@@ -30,7 +31,11 @@ def main(
     device: console.Device = "auto",
     epochs: Annotated[int, typer.Option(min=1, help="Epochs after the warm-up.")] = 5,
     images: Annotated[
-        int | None, typer.Option(min=64, help="Train on the first so many images.  [default: all]", show_default=False)
+        str | None,
+        typer.Option(
+            help="Train on the first so many images: a number, or one for each network.  [default: all]",
+            show_default=False,
+        ),
     ] = None,
     precision: Annotated[
         Literal["float32", "tf32", "bfloat16"], typer.Option(help="Precision of kerasnets' own fit.")
@@ -40,6 +45,9 @@ def main(
     readme: Annotated[
         list[Path] | None,
         typer.Option(help="Write the speed table between the marks of this file; can be given again.", exists=True),
+    ] = None,
+    bars: Annotated[
+        Path | None, typer.Option(help="Write the table of the bars between the marks of this file.", exists=True)
     ] = None,
     out: console.Out = Path("out/benchmark"),
 ) -> None:
@@ -52,7 +60,7 @@ def main(
                 backends=benchmark.installed(order.split(",")),
                 device=device,
                 epochs=epochs,
-                images=images,
+                images=None if images is None else numbers(images),
                 precision=precision,
                 compiled=compile,
             )
@@ -64,10 +72,21 @@ def main(
         benchmark.draw(record, out / "epochs.png")
         for path in readme or []:
             files.replace_marked(path, "speed", benchmark.readme_lines(record))
+        if bars is not None:
+            files.replace_marked(bars, "bars", benchmark.bars_lines(record))
     except (ValueError, OSError) as error:
         console.fail(error)
     console.print_written(out, ["benchmark.json", "epochs.png"])
     raise typer.Exit(1 if benchmark.errors(record) else 0)
+
+
+def numbers(text: str) -> int | list[int]:
+    """The number of images, or the list of them, as --images has it."""
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--images {text!r}: expected a number, or one for each network, as in 60000,6400.") from None
+    return found[0] if len(found) == 1 else found
 
 
 if __name__ == "__main__":

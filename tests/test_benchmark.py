@@ -60,7 +60,7 @@ def test_the_record_has_every_program(record, result, request):
     assert record == json.loads(json.dumps(record))
     assert record["machine"] == backend.machine()
     assert record["versions"] == backend.versions()
-    assert (record["images"], record["epochs"], record["batch_size"]) == (320, 2, 64)
+    assert (result["images"], record["epochs"], record["batch_size"]) == (320, 2, 64)
     assert record["dataset"] in ("fashion_mnist", "fashion_mnist_sample")
     assert len(record["import_seconds"]) == 1
     assert result["matrix_error"] is None
@@ -176,7 +176,10 @@ def test_experiment_shows_a_record(record, result, tmp_path, monkeypatch, capsys
     files.write_json(tmp_path / "benchmark.json", record)
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- speed -->\nold\n<!-- /speed -->\nafter\n")
-    assert experiment(monkeypatch, "--no-measure", "--out", tmp_path, "--readme", readme) == 1  # one program died
+    page = tmp_path / "speed.md"
+    page.write_text("<!-- bars -->\n<!-- /bars -->\n")
+    options = ("--no-measure", "--out", tmp_path, "--readme", readme, "--bars", page)
+    assert experiment(monkeypatch, *options) == 1  # one program died
     printed = capsys.readouterr().out
     for label in LABELS:
         row = row_of(result, label)
@@ -186,7 +189,7 @@ def test_experiment_shows_a_record(record, result, tmp_path, monkeypatch, capsys
     assert "Unknown backend 'theano'" in printed
     assert (tmp_path / "epochs.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     text = readme.read_text()
-    assert text.startswith("before\n<!-- speed -->\n| program | NeuralNetwork |")
+    assert text.startswith("before\n<!-- speed -->\n| program | NeuralNetwork, 320 images |")
     assert text.endswith("<!-- /speed -->\nafter\n")
     assert "old" not in text
     for label in LABELS:
@@ -194,12 +197,28 @@ def test_experiment_shows_a_record(record, result, tmp_path, monkeypatch, capsys
         assert f"| {label} | {row['median_seconds']:#.3g} (×{row['against_native']:.2f}) |" in text
     assert f"| {DEAD} | failed |" in text
     assert backend.machine() in text
+    rows = page.read_text().splitlines()[1:-1]
+    assert len(rows) == 2 + len(record["bars"]) + sum(bar.device != result["device"] for bar in bars.BARS)
+    for bar in record["bars"]:
+        value = "–" if bar["value"] is None else f"{bar['value']:.3f}"
+        assert any(f" {value} | ≤ {bar['bound']:.3g} |" in row for row in rows)
+
+
+def test_numbers_of_images():
+    settings = benchmark.Settings(networks=("NeuralNetwork", "ConvNeuralNetwork"), images=(640, 128))
+    images = [job.images for name in settings.networks for job in measurement.programs(settings, name, "sample")]
+    assert set(images[: len(images) // 3]) == {640}
+    assert set(images[-5:]) == {128}
+    with pytest.raises(ValueError, match=r"images=\(64,\): expected one number"):
+        benchmark.Settings(networks=("NeuralNetwork", "ConvNeuralNetwork"), images=(64,))
 
 
 def test_experiment_errors(tmp_path, monkeypatch, capsys):
     cases = {
         ("--backends", "torch,theano"): "'theano'",
         ("--backends", BACKEND, "--images", "65"): "images=65",
+        ("--backends", BACKEND, "--images", "many"): "'many': expected a number",
+        ("--backends", BACKEND, "--images", "64,64,64"): "images=[64, 64, 64]: expected one number",
         ("--backends", BACKEND, "--images", "70000"): "images=70000",
         ("--no-measure",): "benchmark.json",
     }

@@ -34,6 +34,6 @@ one long ``fit``, and waits in ``on_epoch_end``, so that what ``fit`` does once 
 
 from kerasnets.benchmark.bars import BARS
 from kerasnets.benchmark.measurement import Settings, installed, measure
-from kerasnets.benchmark.report import draw, errors, print_report, readme_lines
+from kerasnets.benchmark.report import bars_lines, draw, errors, print_report, readme_lines
 
-__all__ = ["BARS", "Settings", "draw", "errors", "installed", "measure", "print_report", "readme_lines"]
+__all__ = ["BARS", "Settings", "bars_lines", "draw", "errors", "installed", "measure", "print_report", "readme_lines"]

@@ -35,7 +35,7 @@ class Settings:
         backends: Keras backends, all of them installed.
         device: ``"auto"``, ``"cpu"`` or ``"gpu"``.
         epochs: epochs after the warm-up.
-        images: how many training images; None: all.
+        images: how many training images, for all networks or one number each; None: all of them.
         precision: of kerasnets' own fit: ``"float32"``, ``"tf32"`` or ``"bfloat16"``.
         compiled: whether native PyTorch is also measured through ``torch.compile``.
         batch_size: images a step.
@@ -46,7 +46,7 @@ class Settings:
     backends: Sequence[str] = ("torch",)
     device: str = "auto"
     epochs: int = 5
-    images: int | None = None
+    images: int | Sequence[int] | None = None
     precision: str = "float32"
     compiled: bool = True
     batch_size: int = 64
@@ -59,13 +59,22 @@ class Settings:
         for network in self.networks:
             if network not in NETWORKS:
                 raise ValueError(f"Unknown network {network!r}; expected some of {', '.join(map(repr, NETWORKS))}.")
-        if self.images is not None:
-            check_integer("images", self.images, self.batch_size)
-            if self.images % self.batch_size == 1:
+        if isinstance(self.images, Sequence) and len(self.images) != len(self.networks):
+            raise ValueError(
+                f"images={self.images}: expected one number, or one for each of {len(self.networks)} networks."
+            )
+        for network in self.networks if self.images is not None else ():
+            images = self.images_of(network)
+            check_integer("images", images, self.batch_size)
+            if images % self.batch_size == 1:
                 raise ValueError(
-                    f"images={self.images} in batches of {self.batch_size} leave one image for the last batch, of "
+                    f"images={images} in batches of {self.batch_size} leave one image for the last batch, of "
                     "which batch normalisation can't take a variance."
                 )
+
+    def images_of(self, network: str) -> int | None:
+        """How many training images `network` is measured on; None: all."""
+        return self.images[self.networks.index(network)] if isinstance(self.images, Sequence) else self.images
 
 
 def programs(settings: Settings, network: str, dataset: str) -> list[Job]:
@@ -73,7 +82,7 @@ def programs(settings: Settings, network: str, dataset: str) -> list[Job]:
     common = {
         "network": network,
         "dataset": dataset,
-        "images": settings.images,
+        "images": settings.images_of(network),
         "batch_size": settings.batch_size,
         "epochs": settings.epochs,
         "rounds": settings.rounds,
@@ -134,14 +143,14 @@ def measure(settings: Settings, say: Callable[[str], None] = print) -> dict[str,
     Raises:
         ValueError: more images are asked for than there are.
     """
-    dataset, images = find_data()
+    dataset, found = find_data()
     if dataset.endswith("sample"):
         say("The full data are not on this machine: measuring on the sample of Fashion-MNIST.")
-    if settings.images is not None and settings.images > images:
-        raise ValueError(f"images={settings.images}: {dataset} has {images} training images.")
-    images = settings.images or images
+    images = {network: settings.images_of(network) or found for network in settings.networks}
+    if max(images.values()) > found:
+        raise ValueError(f"images={max(images.values())}: {dataset} has {found} training images.")
     imports = [import_seconds() for _ in range(IMPORTS)]
-    networks = {network: _measure_network(settings, network, dataset, images, say) for network in settings.networks}
+    networks = {network: _measure_network(settings, network, dataset, images[network], say) for network in images}
     record = {
         "machine": backends.machine(),
         "versions": backends.versions(),
@@ -149,7 +158,6 @@ def measure(settings: Settings, say: Callable[[str], None] = print) -> dict[str,
         "dataset": dataset,
         **dataclasses.asdict(settings),
         "backends": list(settings.backends),
-        "images": images,
         "import_seconds": imports,
         "median_import_seconds": median(imports),
         "networks": networks,
@@ -183,6 +191,7 @@ def _measure_network(settings: Settings, network: str, dataset: str, images: int
     rates, per_image = matrix["rates"], matrix.get("flops_per_image")
     result = {
         "device": matrix["device"],
+        "images": images,
         "matrix_rate": max(rates) if rates else None,
         "matrix_rates": rates,
         "matrix_error": matrix["error"],

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kerasnets.benchmark.bars import BARS
+
 MISSING = "–"
 
 
@@ -37,7 +39,7 @@ def print_report(record: dict[str, Any]) -> None:
         rows = result["rows"]
         rate = number(result["matrix_rate"] and result["matrix_rate"] / 1e9, 0)
         console.print_table(
-            f"{network} on {result['device']}: an epoch of {record['images']:,} images of {record['dataset']}, "
+            f"{network} on {result['device']}: an epoch of {result['images']:,} images of {record['dataset']}, "
             f"batch size {record['batch_size']}, median of {record['epochs']}; fastest matrix product {rate} GFLOP/s",
             ("program", "seconds", "× native", "× document", "share"),
             [
@@ -69,19 +71,42 @@ def print_report(record: dict[str, Any]) -> None:
         console.print_table(
             "Bars: for 2 cores or an H200, batch size 64, fp32, the full Fashion-MNIST",
             ("kerasnets", "what", "measured", "bar", "met"),
-            [
-                (
-                    f"{bar['network']} on {bar['backend']}" if bar["backend"] else "import kerasnets",
-                    QUANTITIES[bar["quantity"]],
-                    number(bar["value"], 3),
-                    f"≤ {bar['bound']:.3g}",
-                    {None: MISSING, True: "yes", False: "NO"}[bar["met"]],
-                )
-                for bar in record["bars"]
-            ],
+            [_held(bar) for bar in record["bars"]],
         )
     for error in errors(record):
         print(error)
+
+
+def _held(bar: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    """A row of the table of bars."""
+    return (
+        f"{bar['network']} on {bar['backend']}" if bar["backend"] else "import kerasnets",
+        QUANTITIES[bar["quantity"]],
+        number(bar["value"], 3),
+        f"≤ {bar['bound']:.3g}",
+        {None: MISSING, True: "yes", False: "NO"}[bar["met"]],
+    )
+
+
+def bars_lines(record: dict[str, Any]) -> list[str]:
+    """The table of the bars, those of devices that were not in reach included, for a Markdown page."""
+    measured = [(bar["device"], _held(bar)) for bar in record["bars"]]
+    devices = {device for device, _ in measured}
+    others = [bar for bar in BARS if bar.device not in devices]
+    rows = [(device, *cells) for device, cells in measured]
+    rows += [
+        (
+            bar.device,
+            f"{bar.network or 'every network'} on {bar.backend}",
+            QUANTITIES[bar.quantity],
+            "not measured",
+            f"≤ {bar.bound:.3g}",
+            MISSING,
+        )
+        for bar in others
+    ]
+    head = ("device", "kerasnets", "what", "measured", "bar", "met")
+    return ["| " + " | ".join(cells) + " |" for cells in (head, ("---",) * len(head), *rows)]
 
 
 def name(row: dict[str, Any], result: dict[str, Any]) -> str:
@@ -127,7 +152,7 @@ def readme_lines(record: dict[str, Any]) -> list[str]:
     networks = record["networks"]
     labels = list(dict.fromkeys(row["label"] for result in networks.values() for row in result["rows"]))
     lines = [
-        "| program | " + " | ".join(networks) + " |",
+        "| program | " + " | ".join(f"{name}, {networks[name]['images']:,} images" for name in networks) + " |",
         "|---|" + "---|" * len(networks),
     ]
     for label in labels:
@@ -139,7 +164,7 @@ def readme_lines(record: dict[str, Any]) -> list[str]:
     versions = ", ".join(f"{name} {record['versions'][name]}" for name in names if name in record["versions"])
     lines += [
         "",
-        f"Seconds an epoch ({record['images']:,} images of {record['dataset']}, batch size {record['batch_size']}, "
+        f"Seconds an epoch ({record['dataset']}, batch size {record['batch_size']}, "
         f"{record['precision']}; median of {record['epochs']}), and in brackets the quotient by the fastest native",
         f"PyTorch loop's, in one run on {record['machine']} ({devices}, {threads} threads), {record['date']}: "
         f"{versions}.",
