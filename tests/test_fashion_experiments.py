@@ -204,6 +204,11 @@ def test_three_ways_to_write_the_network(fashion):
 # Drawings
 
 
+#: torchviz asks distutils for PyTorch's version.
+torchviz_s_warning = pytest.mark.filterwarnings("ignore:distutils Version classes are deprecated:DeprecationWarning")
+
+
+@torchviz_s_warning
 @pytest.mark.parametrize("network", ["FashionNetwork", "Net"])
 def test_graph(network, tmp_path):
     text = run_main("graph", network=network, out=tmp_path)
@@ -222,6 +227,7 @@ def test_graph(network, tmp_path):
     assert sorted(written) == sorted(str(path) for path in tmp_path.iterdir())
 
 
+@torchviz_s_warning
 def test_autograd_graph_names_the_weights(tmp_path):
     pytest.importorskip("torchviz")
     if ACTIVE != "torch":
