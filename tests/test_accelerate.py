@@ -217,8 +217,10 @@ def test_weights_of_samples_validation_and_metrics(arrays):
     held_out = (x[:20], y[:20], weight[:20])
 
     def make():
-        top = keras.metrics.SparseTopKCategoricalAccuracy(3, name="top3")
-        return small(metrics=["accuracy", top, Margin(), mean_output], weighted_metrics=["accuracy"])
+        metrics = ["accuracy", Margin(), mean_output]
+        if keras.config.backend() != "tensorflow":  # whose in_top_k takes no float64
+            metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(3, name="top3"))
+        return small(metrics=metrics, weighted_metrics=["accuracy"])
 
     with precision("float64"):
         bound = 1e-6  # metrics are in float32
@@ -293,7 +295,8 @@ def test_stock_keras_models(arrays):
 
 def test_two_inputs_two_outputs(arrays):
     x, y = arrays
-    x = x[:, ::4, ::4]
+    # One batch of each: stock Keras on TensorFlow counts a smaller last one as much in classes_loss and total_loss.
+    x, y = x[:40, ::4, ::4], y[:40]
 
     def make():
         left, right = keras.Input((7, 7), name="left"), keras.Input((7, 7), name="right")
@@ -318,8 +321,8 @@ def test_two_inputs_two_outputs(arrays):
         actual = fast.predict(data, batch_size=50, verbose=0)
         for name, outputs in fast.predict(data, batch_size=50, verbose=0, accelerate=False).items():
             np.testing.assert_allclose(actual[name], outputs, rtol=1e-4, atol=1e-6)  # Keras's Dense is float32 inside
-        expected = stock.evaluate(data, targets, verbose=0, accelerate=False)
-        np.testing.assert_allclose(fast.evaluate(data, targets, verbose=0), expected, rtol=1e-6)
+        expected = stock.evaluate(data, targets, batch_size=40, verbose=0, accelerate=False)
+        np.testing.assert_allclose(fast.evaluate(data, targets, batch_size=40, verbose=0), expected, rtol=1e-6)
 
 
 def test_evaluate_and_predict_of_the_package_s_batches(arrays):
