@@ -19,7 +19,7 @@ nox.options.error_on_missing_interpreters = False
 
 #: Backend → what it needs on a CPU, and on a GPU (torch's packages have CUDA in them on Linux).
 NEEDS = {
-    "cpu": {"torch": [".[dev]"], "jax": [".[dev,jax]"], "tensorflow": [".[dev,tensorflow]"]},
+    "cpu": {"torch": [".[dev,graph]"], "jax": [".[dev,jax]"], "tensorflow": [".[dev,tensorflow,tensorboard]"]},
     "gpu": {"torch": [".[dev]"], "jax": [".[dev]", "jax[cuda13]"], "tensorflow": [".[dev]", "tensorflow[and-cuda]"]},
 }
 
@@ -56,6 +56,9 @@ def tests(session: nox.Session, backend: str, device: str) -> None:
         # One worker a core, and one thread each: PyTorch's threads get in each other's way on shared cores.
         environment["OMP_NUM_THREADS"] = "1"
         workers = ["-n", "auto", "--dist", "loadfile"]
+        # Most of the time on JAX is XLA's, for programs that run a few steps: let it compile once, and not for speed.
+        environment["JAX_COMPILATION_CACHE_DIR"] = str(Path(session.create_tmp()) / "jax")
+        environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     session.run("python", "-m", "pytest", "--device", device, *workers, *session.posargs, env=environment)
 
 

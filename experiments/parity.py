@@ -6,8 +6,9 @@ rounding.
 A line shows the step and the tensor that came closest to the bound; "free" is what both sides came to on their own
 (loss and accuracy of the test images). All figures are in result.json. Ends with exit code 1 where a bound is broken.
 
-All seven networks take about 20 minutes on two idle cores, of which ConvNeuralNetwork takes two thirds; any other
-network takes about a minute; --steps 100 takes a quarter of that. Without the full data set the bundled sample is used.
+All seven networks take from half an hour to an hour on two cores, of which ConvNeuralNetwork takes two thirds; any
+other network takes some minutes; --steps 100 takes a quarter of that. Without the full data set the bundled sample is
+used.
 
 Examples:
   python experiments/parity.py --network FashionNetwork

@@ -219,7 +219,7 @@ def test_graph(network, tmp_path):
     # What isn't there has its sentence.
     for name, sentence in (
         ("plot_model.png", "Keras's plot_model: needs Graphviz"),
-        ("autograd.dot", "Autograd graph: "),
+        ("autograd.png", "Autograd graph: "),
         ("model.onnx", "ONNX: not written; "),
     ):
         assert (tmp_path / name).exists() != (sentence in text), name
