@@ -80,7 +80,7 @@ def draw_autograd(model, out: Path) -> list[str]:
     graph = torchviz.make_dot(ops.mean(outputs), params=parameters)
     graph.save(out / "autograd.dot")
     try:
-        graph.render(outfile=out / "autograd.png", cleanup=True)
+        (out / "autograd.png").write_bytes(graph.pipe(format="png"))
     except graphviz.ExecutableNotFound:
         print("Autograd graph: written as autograd.dot; to draw it, install Graphviz (its program dot)")
         return ["autograd.dot"]
