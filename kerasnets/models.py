@@ -44,13 +44,21 @@ def _fast(method: str, accelerate: bool | None):
 class _Checked:
     """Checks the arrays given to ``fit``, ``evaluate`` and the like; data in other forms goes through unchecked."""
 
-    def compile_from_config(self, config):
-        """``keras.Model.compile_from_config``, with compilation decided anew on the backend that loads the model.
+    def compile(self, *args, **kwargs):
+        """``keras.Model.compile``; a saved model says ``jit_compile`` as it was given here, ``"auto"`` unless it was.
 
-        Keras saves what ``jit_compile="auto"`` came to: a model from JAX, where that is True, would otherwise run
-        through ``torch.compile`` on torch, where it is False.
+        Keras saves what ``"auto"`` came to: a model from JAX, where that is True, would run through ``torch.compile`` on
+        torch, where it is False, and a model from torch would run uncompiled on JAX.
         """
-        super().compile_from_config({**config, "jit_compile": "auto"} if config.get("jit_compile") else config)
+        super().compile(*args, **kwargs)
+        given = inspect.signature(keras.Model.compile).bind(self, *args, **kwargs)
+        self._compile_config.config["jit_compile"] = given.arguments.get("jit_compile", "auto")
+
+    def compile_from_config(self, config):
+        """``keras.Model.compile_from_config``, which would not call a ``compile`` that is overridden."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
 
     def fit(self, x=None, y=None, *args, accelerate: bool | None = None, seed: int | None = None, **kwargs):
         """``keras.Model.fit``, after a check of the arrays, and fast where it can be.

@@ -221,11 +221,14 @@ def test_load_model_without_a_file(tmp_path):
         kerasnets.load_model(tmp_path / "no-such.keras")
 
 
-def test_compilation_is_decided_where_the_model_is_loaded(model):
-    """A file from JAX, where it is on, must not switch it on for torch, where it means torch.compile."""
-    there = {**model.get_compile_config(), "jit_compile": True}  # as JAX saves it
-    here = model.jit_compile
-    model.compile_from_config(there)
-    assert model.jit_compile == here
-    model.compile_from_config({**there, "jit_compile": False})
-    assert model.jit_compile is False
+def test_compilation_is_decided_where_the_model_is_loaded(tmp_path):
+    """What "auto" came to stays here: True on JAX would be torch.compile on torch, False from torch is slow on JAX."""
+    for given in ({}, {"jit_compile": "auto"}, {"jit_compile": False}, {"jit_compile": True}):
+        model = kerasnets.build("Network2")
+        model.compile(optimizer=kerasnets.optimizers.SGD(0.01), loss=kerasnets.losses.NLLLoss(), **given)
+        assert model.get_compile_config()["jit_compile"] == given.get("jit_compile", "auto")
+        model.save(tmp_path / "model.keras")
+        loaded = kerasnets.load_model(tmp_path / "model.keras")
+        assert loaded.jit_compile == model.jit_compile
+        assert loaded.get_compile_config() == model.get_compile_config()
+        assert len(loaded.optimizer.variables) == len(model.optimizer.variables)
