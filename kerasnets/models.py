@@ -47,8 +47,8 @@ class _Checked:
     def compile(self, *args, **kwargs):
         """``keras.Model.compile``; a saved model says ``jit_compile`` as it was given here, ``"auto"`` unless it was.
 
-        Keras saves what ``"auto"`` came to: a model from JAX, where that is True, would run through ``torch.compile`` on
-        torch, where it is False, and a model from torch would run uncompiled on JAX.
+        Keras saves what ``"auto"`` came to: a model from JAX, where that is True, would run through ``torch.compile``
+        on torch, where it is False, and a model from torch would run uncompiled on JAX.
         """
         super().compile(*args, **kwargs)
         given = inspect.signature(keras.Model.compile).bind(self, *args, **kwargs)
