@@ -37,8 +37,8 @@ def why_no_gpu() -> str | None:
     return None
 
 
-def install(session: nox.Session, backend: str, device: str = "cpu") -> None:
-    session.install("-c", "constraints.txt", *NEEDS[device][backend])
+def install(session: nox.Session, backend: str, device: str = "cpu", *more: str) -> None:
+    session.install("-c", "constraints.txt", *NEEDS[device][backend], *more)
 
 
 @nox.session
@@ -66,8 +66,7 @@ def tests(session: nox.Session, backend: str, device: str) -> None:
 @backends
 def notebooks(session: nox.Session, backend: str) -> None:
     """The notebooks, each run from its first cell to its last; what they show is not kept."""
-    install(session, backend)
-    session.install("-c", "constraints.txt", ".[notebooks]")
+    install(session, backend, "cpu", ".[notebooks]")
     found = sorted(str(path) for path in Path("experiments/notebooks").glob("*.ipynb"))
     session.run("jupyter-execute", *(session.posargs or found), env={"KERAS_BACKEND": backend})
 

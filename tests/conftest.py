@@ -42,3 +42,11 @@ def seed():
     import keras
 
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def every_reason_is_said_again(monkeypatch):
+    """A way through stock Keras warns as if for the first time, and thereby fails the test that doesn't expect it."""
+    from kerasnets.accelerate import trainer
+
+    monkeypatch.setattr(trainer, "_said", set())

@@ -8,16 +8,12 @@ from keras import ops
 
 import kerasnets
 from kerasnets import layers, losses, models, optimizers, schedules
-from kerasnets.accelerate import trainer
 from kerasnets.batches import Batches
 
 SEED = 3
 
 
-@pytest.fixture(autouse=True)
-def every_reason_is_said_again(monkeypatch):
-    """A way through stock Keras warns, and thereby fails the test."""
-    monkeypatch.setattr(trainer, "_said", set())
+pytestmark = pytest.mark.usefixtures("every_reason_is_said_again")
 
 
 @pytest.fixture(scope="module")

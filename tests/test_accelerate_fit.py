@@ -14,11 +14,7 @@ from kerasnets.accelerate import trainer
 from kerasnets.batches import Batches
 from kerasnets.callbacks import StepLog
 
-
-@pytest.fixture(autouse=True)
-def every_reason_is_said_again(monkeypatch):
-    """A way through stock Keras warns, and thereby fails the test that doesn't expect it."""
-    monkeypatch.setattr(trainer, "_said", set())
+pytestmark = pytest.mark.usefixtures("every_reason_is_said_again")
 
 
 @pytest.fixture(scope="module")
