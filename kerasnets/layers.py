@@ -230,7 +230,7 @@ class BatchNormalization(_Named, keras.layers.BatchNormalization):
             return ops.reshape(ops.cast(values, x.dtype), shape)
 
         if training and self.trainable:
-            mean, variance = self._batch_statistics(x, [axis for axis in range(len(x.shape)) if axis != channel])
+            mean, variance = self.batch_statistics(x)
         else:
             mean, variance = self.moving_mean, self.moving_variance
         scale = ops.rsqrt(spread(variance) + self.epsilon)
@@ -241,9 +241,10 @@ class BatchNormalization(_Named, keras.layers.BatchNormalization):
             x = x + spread(self.beta)
         return ops.cast(x, self.compute_dtype)
 
-    def _batch_statistics(self, x, axes):
-        """Mean and biased variance of each channel of `x` over `axes`; the running values are moved."""
+    def batch_statistics(self, x):
+        """Mean and biased variance of each channel of `x`, shaped ``(channels,)``; the running values are moved."""
         ops = keras.ops
+        axes = [axis for axis in range(len(x.shape)) if axis != self.axis % len(x.shape)]
         count = math.prod(ops.shape(x)[axis] for axis in axes)
         traced = not isinstance(count, int)  # TensorFlow traces the step without a batch size
         if traced:
@@ -253,9 +254,16 @@ class BatchNormalization(_Named, keras.layers.BatchNormalization):
                 f"Batch normalisation in training needs more than one value a channel, but the layer {self.name!r} "
                 f"got an input of shape {tuple(x.shape)}. Use a larger batch, or drop a last batch of one."
             )
-        # Sums, since keras.ops.mean of float64 is computed in float32 on torch and JAX.
-        mean = ops.sum(x, axis=axes, keepdims=True) / count
-        variance = ops.sum(ops.square(x - mean), axis=axes) / count
+
+        def average(values):
+            # Sums, since keras.ops.mean of float64 is computed in float32 on torch and JAX; and each image's first:
+            # TensorFlow adds up one number after the other, and 50,000 of them cost the outputs two of seven digits.
+            if axes[1:]:
+                values = ops.sum(values, axis=axes[1:], keepdims=True)
+            return ops.sum(values, axis=axes[0], keepdims=True) / count
+
+        mean = average(x)
+        variance = ops.squeeze(average(ops.square(x - mean)), axis=axes)
         mean = ops.squeeze(mean, axis=axes)
         if traced:
             # Nothing can raise inside a compiled step, but NaN is loud.

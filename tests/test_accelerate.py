@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import torch
 from gradients import precision
 from keras import ops
 
@@ -319,6 +320,39 @@ def test_two_inputs_two_outputs(arrays):
             np.testing.assert_allclose(actual[name], outputs, rtol=1e-4, atol=1e-6)  # Keras's Dense is float32 inside
         expected = stock.evaluate(data, targets, batch_size=40, verbose=0, accelerate=False)
         np.testing.assert_allclose(fast.evaluate(data, targets, batch_size=40, verbose=0), expected, rtol=1e-6)
+
+
+def batch_norm_in_pytorch(x, y, dtype, memory_format):
+    """γ, β and running values after a step of gradient descent on the mean squared error."""
+    layer = torch.nn.BatchNorm2d(x.shape[-1], momentum=1.0, device="cpu", dtype=dtype)
+    images, targets = (
+        torch.from_numpy(values).movedim(-1, 1).to(dtype).contiguous(memory_format=memory_format) for values in (x, y)
+    )
+    optimizer = torch.optim.SGD(layer.parameters(), 1.0)
+    torch.nn.functional.mse_loss(layer(images), targets).backward()
+    optimizer.step()
+    return [v.detach().double().numpy() for v in (layer.weight, layer.bias, layer.running_mean, layer.running_var)]
+
+
+@pytest.mark.parametrize("convolution", [True, False])
+def test_batch_norm_of_many_values_far_from_zero(convolution):
+    """50,000 values a channel: as near to the truth as PyTorch is, whose sums are rougher in channels_last."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(loc=(1, 10, 100), size=(64, 28, 28, 3)).astype("float32")
+    y = rng.normal(size=x.shape).astype("float32")
+    model = models.Sequential([keras.Input(x.shape[1:]), layers.BatchNormalization(momentum=1.0, name="norm")])
+    if convolution:  # the identity; with one, the fast fit doesn't go through XLA on TensorFlow
+        model = models.Sequential([keras.Input(x.shape[1:]), layers.Conv2D(3, 1, name="conv"), *model.layers])
+        model.get_layer("conv").set_weights([np.eye(3)[None, None], np.zeros(3)])
+    model.compile(optimizer=optimizers.SGD(1.0), loss=keras.losses.MeanSquaredError())
+    model.fit(x, y, batch_size=64, shuffle=False, verbose=0)
+    truth = batch_norm_in_pytorch(x, y, torch.float64, torch.contiguous_format)
+    rough = batch_norm_in_pytorch(x, y, torch.float32, torch.channels_last)
+    for name, actual, expected, other in zip(
+        ("gamma", "beta", "mean", "variance"), model.get_layer("norm").get_weights(), truth, rough, strict=True
+    ):
+        bound = 2 * np.abs(other - expected).max()
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=bound, err_msg=name)
 
 
 def test_evaluate_and_predict_of_the_package_s_batches(arrays):

@@ -220,6 +220,16 @@ def test_batch_norm_far_from_zero():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(ours).std(0), 1, rtol=1e-3)
 
 
+def test_batch_norm_of_many_values():
+    """50,000 values a channel: as near to the truth as PyTorch is; TensorFlow's sum over all axes at once is not."""
+    x = np.random.default_rng(0).normal(loc=(1, 10, 100), size=(64, 28, 28, 3)).astype("float32")
+    images = tensor(np.moveaxis(x, -1, 1).copy())
+    truth = torch.nn.functional.batch_norm(images.double(), None, None, training=True).numpy()
+    other = torch.nn.functional.batch_norm(images, None, None, training=True).numpy()
+    actual = to_torch(layers.BatchNormalization()(x, training=True), "channels_last")
+    np.testing.assert_allclose(actual, truth, rtol=0, atol=4 * np.abs(other - truth).max())
+
+
 def test_batch_norm_differs_from_the_stock_layer():
     x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
     ours, stock = layers.BatchNormalization(), keras.layers.BatchNormalization()

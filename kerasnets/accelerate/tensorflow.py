@@ -122,6 +122,7 @@ def _call_of(layer: keras.Layer) -> Callable | None:
         and layer.scale
         and layer.center
         and layer.axis in (-1, layer.input_spec.ndim - 1)
+        and not tf.config.get_visible_devices("GPU")  # where cuDNN's kernels keep other things for the gradient
     ):
         return lambda x, training=None: _batch_norm(layer, x, training)
     return None
@@ -135,20 +136,32 @@ def _conv(layer, x):
 def _batch_norm(layer, x, training):
     if len(x.shape) not in (2, 4):
         return type(layer).call(layer, x, training)
-    shape = tf.shape(x)
+    # A name for the values, which tf.custom_gradient wants in place of the variables.
+    gamma, beta = tf.identity(layer.gamma.value), tf.identity(layer.beta.value)
+    in_training = training and layer.trainable
+    mean, variance = layer.moving_mean.value, layer.moving_variance.value
+    if in_training:
+        # The layer's own sums: those of FusedBatchNormV3 add up one number after the other, a hundred roundings off.
+        mean, variance = layer.batch_statistics(tf.stop_gradient(x))
+    # Not tf.nn's functions of this name, which take no epsilon below 1.001e-5.
+    normalise = functools.partial(
+        tf.raw_ops.FusedBatchNormV3, mean=mean, variance=variance, epsilon=layer.epsilon, is_training=False
+    )
+    differentiate = functools.partial(
+        tf.raw_ops.FusedBatchNormGradV3,
+        reserve_space_1=mean,
+        reserve_space_2=variance,
+        reserve_space_3=tf.constant([], x.dtype),
+        epsilon=layer.epsilon,
+        is_training=bool(in_training),
+    )
+
+    @tf.custom_gradient
+    def normalised(x, gamma, beta):
+        def gradient(upstream):
+            return differentiate(y_backprop=upstream, x=x, scale=gamma)[:3]
+
+        return normalise(x=x, scale=gamma, offset=beta).y, gradient
+
     four = x if len(x.shape) == 4 else x[:, None, None, :]
-    gamma, beta = layer.gamma.value, layer.beta.value
-    # Not tf.nn's function of this name, which takes no epsilon below 1.001e-5.
-    fused = functools.partial(tf.raw_ops.FusedBatchNormV3, x=four, offset=beta, epsilon=layer.epsilon)
-    if not (training and layer.trainable):
-        running = {"mean": layer.moving_mean.value, "variance": layer.moving_variance.value}
-        return tf.reshape(fused(scale=gamma, **running, is_training=False).y, shape)
-    # One value a channel has no variance: NaN in outputs and running values, as in the layer itself.
-    defined = tf.where(tf.size(x) > tf.shape(x)[-1], 1.0, float("nan"))
-    empty = tf.constant([], gamma.dtype)
-    y, mean, variance, *_ = fused(scale=gamma * defined, mean=empty, variance=empty, is_training=True)
-    # TensorFlow gives the unbiased variance here.
-    variance = variance * defined
-    for running, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-        running.assign((1 - layer.momentum) * running + layer.momentum * batch)
-    return tf.reshape(y, shape)
+    return tf.reshape(normalised(four, gamma, beta), tf.shape(x))
