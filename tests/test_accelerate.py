@@ -322,6 +322,27 @@ def test_two_inputs_two_outputs(arrays):
         np.testing.assert_allclose(fast.evaluate(data, targets, batch_size=40, verbose=0), expected, rtol=1e-6)
 
 
+def test_batch_norm_that_is_frozen(arrays):
+    def make():
+        model = models.Sequential(
+            [
+                keras.Input((28, 28, 1)),
+                layers.Conv2D(4, 3),
+                layers.BatchNormalization(name="norm"),
+                layers.Flatten(),
+                layers.Linear(10),
+            ]
+        )
+        model.get_layer("norm").set_weights(np.linspace(0.5, 2, 16).reshape(4, 4))
+        model.get_layer("norm").trainable = False
+        model.compile(optimizer=optimizers.SGD(0.01), loss=losses.CrossEntropyLoss())
+        return model
+
+    x, y = arrays
+    stock, _ = fit_both(make, x[..., None], y, bound=1e-4)
+    np.testing.assert_allclose(stock.get_layer("norm").get_weights(), np.linspace(0.5, 2, 16).reshape(4, 4), rtol=1e-6)
+
+
 def batch_norm_in_pytorch(x, y, dtype, memory_format):
     """γ, β and running values after a step of gradient descent on the mean squared error."""
     layer = torch.nn.BatchNorm2d(x.shape[-1], momentum=1.0, device="cpu", dtype=dtype)

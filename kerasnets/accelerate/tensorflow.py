@@ -136,10 +136,12 @@ def _conv(layer, x):
 def _batch_norm(layer, x, training):
     if len(x.shape) not in (2, 4):
         return type(layer).call(layer, x, training)
-    # A name for the values, which tf.custom_gradient wants in place of the variables.
-    gamma, beta = tf.identity(layer.gamma.value), tf.identity(layer.beta.value)
-    in_training = training and layer.trainable
-    mean, variance = layer.moving_mean.value, layer.moving_variance.value
+    # Their values, since tf.custom_gradient wants to be told of variables.
+    gamma, beta, mean, variance = (
+        tf.convert_to_tensor(variable.value)
+        for variable in (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
+    )
+    in_training = bool(training and layer.trainable)
     if in_training:
         # The layer's own sums: those of FusedBatchNormV3 add up one number after the other, a hundred roundings off.
         mean, variance = layer.batch_statistics(tf.stop_gradient(x))
@@ -153,7 +155,7 @@ def _batch_norm(layer, x, training):
         reserve_space_2=variance,
         reserve_space_3=tf.constant([], x.dtype),
         epsilon=layer.epsilon,
-        is_training=bool(in_training),
+        is_training=in_training,
     )
 
     @tf.custom_gradient
