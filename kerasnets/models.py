@@ -52,7 +52,8 @@ class _Checked:
         """
         super().compile(*args, **kwargs)
         given = inspect.signature(keras.Model.compile).bind(self, *args, **kwargs)
-        self._compile_config.config["jit_compile"] = given.arguments.get("jit_compile", "auto")
+        self.given_jit_compile = given.arguments.get("jit_compile", "auto")
+        self._compile_config.config["jit_compile"] = self.given_jit_compile
 
     def compile_from_config(self, config):
         """``keras.Model.compile_from_config``, which would not call a ``compile`` that is overridden."""

@@ -462,3 +462,20 @@ def test_accelerate_refuses_a_subclassed_model():
     with pytest.raises(TypeError, match="got a Subclassed; expected a Functional or Sequential"):
         kerasnets.accelerate(Subclassed())
     assert sys.modules["kerasnets.accelerate"].accelerate is kerasnets.accelerate
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="only there stock Keras takes 'auto' for False")
+@pytest.mark.parametrize(("given", "through_xla"), [({}, True), ({"jit_compile": False}, False)])
+def test_xla_unless_jit_compile_is_off_on_tensorflow(arrays, monkeypatch, given, through_xla):
+    import tensorflow as tf
+
+    asked = []
+
+    def function(*args, jit_compile=None, original=tf.function, **kwargs):
+        asked.append(jit_compile)
+        return original(*args, jit_compile=jit_compile, **kwargs)
+
+    model = small(**given)
+    monkeypatch.setattr(tf, "function", function)
+    fit(model, arrays, epochs=1)
+    assert asked == [through_xla]

@@ -95,7 +95,9 @@ class Engine:
     def _compiled(self, function):
         model = self.model
         jit = model.jit_compile
-        if not jit and not tf.config.get_visible_devices("GPU"):
+        # A stock Keras model doesn't say what it was given.
+        chosen_here = not jit and getattr(model, "given_jit_compile", "auto") == "auto"
+        if chosen_here and not tf.config.get_visible_devices("GPU"):
             # Here stock Keras takes "auto" for False, which pays where every step is a dispatch; a loop gains by XLA.
             convolves = any(isinstance(layer, _CONVOLUTIONS) for layer in model._flatten_layers())
             jit = not convolves and keras.src.trainers.trainer.model_supports_jit(model)
