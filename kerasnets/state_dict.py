@@ -9,13 +9,11 @@ sides, and each is derived from the model:
 - Names: a layer's ``torch_name`` (kerasnets' own layers have one) or else its ``name``, then PyTorch's suffix; the
   layers of a model inside the model have that one's name and a dot before theirs.
 - The order of axes: a kernel here is (…, in, out), there (out, in, …).
-- The order of flattened features: PyTorch flattens feature maps as (channels, height, width). What a flattening layer
-  does to the order is asked of the layer itself, and followed through the graph to the weights that see it. (The other
-  way round is not derived: weights *before* a reshape of a vector into feature maps keep Keras's order.)
+- The order of flattened features, which :mod:`kerasnets.feature_order` follows through the model's graph.
 """
 
 import math
-import pickle
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +23,7 @@ import keras
 import numpy as np
 
 from kerasnets.arrays import to_numbers, to_numpy, to_tensor
-
-#: How the features of a tensor are ordered in the original: a data format (feature maps, which are channels-first
-#: there), an array (for each element of one example, its position in the original), or None (the order is as here).
-Layout = str | np.ndarray | None
-
+from kerasnets.feature_order import Layout, layouts_of
 
 # --- The mapping ------------------------------------------------------------------------------------------------------
 
@@ -60,7 +54,7 @@ def _features(vector: np.ndarray, layout: Layout) -> np.ndarray:
     """One value a feature (or a channel, which has no order to change), in the original's order."""
     if isinstance(layout, np.ndarray) and vector.shape == layout.shape == (vector.size,):
         return vector[np.argsort(layout)]
-    if layout == "channels_last" and vector.ndim > 2:
+    if layout == "channels_last" and vector.ndim > 1:  # a layer normalisation's, over all axes
         return np.moveaxis(vector, -1, 0)
     return vector
 
@@ -88,8 +82,6 @@ TABLE = (
     ((keras.layers.LayerNormalization,), (("gamma", "weight", _features), ("beta", "bias", _features))),
     ((keras.layers.Embedding,), (("embeddings", "weight", _same),)),
 )
-#: Layers with weights that keep the order of their features.
-_NORMALISATIONS = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
 _COUNTER = "num_batches_tracked"
 
 
@@ -129,12 +121,11 @@ def entries(model: keras.Model) -> list[Entry]:
 
     Raises:
         TypeError: `model` is neither Functional nor Sequential, or one of its layers has weights and no row in TABLE.
-        ValueError: the model is not built, two layers have one name, or one layer is used with two orders of features.
+        ValueError: the model is not built, two layers have one name, or PyTorch has no one order for a layer's inputs.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"Expected a keras.Model, not {type(model).__name__}.")
-    layouts: dict[int, Layout] = {}
-    _follow(model, None, layouts)
+    layouts = layouts_of(model)
     found: dict[str, Entry] = {}
     for prefix, layer in _layers(model):
         for entry in _layer_entries(prefix, layer, layouts.get(id(layer))):
@@ -181,98 +172,6 @@ def _layer_entries(name: str, layer: keras.Layer, layout: Layout) -> list[Entry]
     return found
 
 
-# --- The order of features through the graph --------------------------------------------------------------------------
-
-
-def _follow(model: keras.Model, inputs: list[Layout] | None, layouts: dict[int, Layout]) -> list[Layout]:
-    """Note the layout that each layer of `model` gets; return those of the model's outputs.
-
-    Keras has no public way to walk a graph: this reads the nodes as ``keras.utils.model_to_dot`` does.
-    """
-    graph = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
-    if not model.built or graph is None:
-        raise ValueError(f"The model {model.name!r} has no weights yet: build it first, or give it an Input.")
-    if not hasattr(graph, "_nodes_by_depth"):
-        raise TypeError(f"The model {model.name!r} ({type(model).__name__}) is neither Functional nor Sequential.")
-    if inputs is None:
-        inputs = [_default(tensor.shape) for tensor in graph.inputs]
-    known = {id(tensor): layout for tensor, layout in zip(graph.inputs, inputs, strict=True)}
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            if not node.operation or node.is_input or any(id(tensor) not in known for tensor in node.input_tensors):
-                continue
-            given = [known[id(tensor)] for tensor in node.input_tensors]
-            if isinstance(node.operation, keras.Model):
-                results = _follow(node.operation, given, layouts)
-            else:
-                _note(node.operation, given[0], layouts)
-                results = [_through(node, output, given) for output in node.outputs]
-            known.update((id(tensor), layout) for tensor, layout in zip(node.outputs, results, strict=True))
-    return [known[id(tensor)] for tensor in graph.outputs]
-
-
-def _note(operation, layout: Layout, layouts: dict[int, Layout]) -> None:
-    other = layouts.setdefault(id(operation), layout)
-    vectors = [known for known in (other, layout) if isinstance(known, np.ndarray) and known.ndim == 1]
-    if vectors and not np.array_equal(other, layout) and getattr(operation, "weights", None):
-        raise ValueError(
-            f"The layer {operation.name!r} is used for inputs whose features PyTorch orders in two ways, so that no "
-            "one set of weights fits both."
-        )
-
-
-def _through(node, output, given: list[Layout]) -> Layout:
-    """The layout of `output`, one of the tensors that come out of `node`."""
-    operation, tensors = node.operation, node.input_tensors
-    data_format = getattr(operation, "data_format", None)
-    if data_format and len(output.shape) > 2:
-        return data_format  # convolution, pooling, padding, …: feature maps in this format
-    if getattr(operation, "weights", None) and not isinstance(operation, _NORMALISATIONS):
-        return _default(output.shape)  # new features
-    if any(size is None for tensor in (output, *tensors) for size in tensor.shape[1:]):
-        return _default(output.shape)
-    if len(tensors) == 1 and math.prod(tensors[0].shape[1:]) == math.prod(output.shape[1:]):
-        if tensors[0].shape == output.shape and not isinstance(operation, keras.layers.Permute):
-            return given[0]  # element by element
-        return _asked(operation, given[0], tensors[0].shape)
-    if type(operation).__name__ == "Concatenate" and len(output.shape) == 2:
-        parts, start = [], 0
-        for tensor, layout in zip(tensors, given, strict=True):
-            parts.append(_positions(layout, tensor.shape[1:]) + start)
-            start += tensor.shape[1]
-        return np.concatenate(parts)
-    same = [layout for tensor, layout in zip(tensors, given, strict=True) if tensor.shape == output.shape]
-    return same[0] if same else _default(output.shape)
-
-
-def _asked(operation, layout: Layout, shape: tuple[int | None, ...]) -> Layout:
-    """What a flattening, a reshape or a permutation makes of `layout`: let it move the positions themselves."""
-    positions = _positions(layout, shape[1:]).astype("int32")
-    moved = operation(keras.ops.convert_to_tensor(np.stack([positions] * (shape[0] or 1))))
-    moved = to_numpy(moved)[0]
-    expected = np.arange(moved.size)
-    if not np.array_equal(np.sort(moved, axis=None), expected):
-        return _default((None, *moved.shape))  # it computes something; it doesn't just move
-    if moved.ndim == 1 and np.array_equal(moved, expected):
-        return None
-    return moved.astype("int64")
-
-
-def _positions(layout: Layout, shape: tuple[int, ...]) -> np.ndarray:
-    """For each element of an example of this shape, its position in the original's flattened order."""
-    if isinstance(layout, np.ndarray):
-        return layout
-    numbers = np.arange(math.prod(shape))
-    if layout == "channels_last":
-        return np.moveaxis(numbers.reshape(shape[-1], *shape[:-1]), 0, -1)
-    return numbers.reshape(shape)
-
-
-def _default(shape: tuple[int | None, ...]) -> Layout:
-    """Four axes and more are feature maps in Keras's data format; fewer have the same order on both sides."""
-    return keras.config.image_data_format() if len(shape) > 3 else None
-
-
 # --- Weights ----------------------------------------------------------------------------------------------------------
 
 
@@ -295,7 +194,7 @@ def state_dict(model: keras.Model) -> dict[str, np.ndarray]:
 
     Raises:
         TypeError: a layer with weights has no counterpart in PyTorch, or the model is a subclass with its own ``call``.
-        ValueError: the model is not built, or its names are ambiguous.
+        ValueError: the model is not built, its names are ambiguous, or PyTorch has no one order for a layer's inputs.
     """
     return {
         entry.name: np.zeros((), "int64") if entry.variable is None else entry.to_torch(to_numpy(entry.variable))
@@ -307,7 +206,8 @@ def load_state_dict(model: keras.Model, source: Mapping[str, object] | str | Pat
     """Set the weights of `model` from a ``state_dict`` of its PyTorch original.
 
     Args:
-        model: a built Functional or Sequential model, on any backend. Its dtypes are kept.
+        model: a built Functional or Sequential model, on any backend. Its dtypes are kept. How features that are
+            flattened, reshaped or joined on the way find their order: :mod:`kerasnets.feature_order`.
         source: a dict of tensors or arrays, a ``.pt``/``.pth`` file (read with ``weights_only=True``) or a
             ``.safetensors`` file (read without PyTorch). A checkpoint that has the weights under ``"state_dict"``,
             ``"model_state_dict"`` or ``"model"`` is understood, and the prefixes ``module.`` and ``_orig_mod.``, which
@@ -321,7 +221,8 @@ def load_state_dict(model: keras.Model, source: Mapping[str, object] | str | Pat
         ValueError: names or shapes don't fit (all of them are listed, and the model is unchanged; shapes must fit even
             where `strict` is False, as in PyTorch), or the file can't be read.
         FileNotFoundError: there is no such file.
-        TypeError: `source` is something else, or the model has a layer that :func:`state_dict` can't map.
+        TypeError: `source` is something else, a name in it is no string, or the model has a layer that
+            :func:`state_dict` can't map.
     """
     known = {entry.name: entry for entry in entries(model)}
     given = strip_prefixes(_weights(_read(source)), known)
@@ -331,9 +232,14 @@ def load_state_dict(model: keras.Model, source: Mapping[str, object] | str | Pat
     for name, entry in known.items():
         if name not in given or entry.variable is None:
             continue
-        array = to_numbers(given[name])
+        try:
+            array = to_numbers(given[name])
+        except Exception as error:  # a sparse, quantized or float8 tensor, a ragged list: each has its own
+            unfit.append(f"{name} can't be read: {error}")
+            continue
         if array is None:
-            unfit.append(f"{name} is of type {type(given[name]).__name__}, expected numbers of shape {entry.shape}")
+            what = f"{type(given[name]).__name__} {getattr(given[name], 'dtype', '')}".rstrip()
+            unfit.append(f"{name} is of type {what}, expected numbers of shape {entry.shape}")
         elif array.shape != entry.shape:
             unfit.append(f"{name} has shape {array.shape}, expected {entry.shape}")
         else:
@@ -356,10 +262,13 @@ def save_state_dict(model: keras.Model, path: str | Path) -> None:
             file, written without PyTorch, for ``original.load_state_dict(safetensors.torch.load_file(path))``.
 
     Raises:
-        ValueError: the path ends differently, or the model is not built.
+        ValueError: the path ends differently, or as in :func:`state_dict`.
+        FileNotFoundError: its folder is not there.
         TypeError: as in :func:`state_dict`.
     """
     path = _known_suffix(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name!r} into.")
     arrays = state_dict(model)
     if path.suffix == ".safetensors":
         from safetensors.numpy import save_file
@@ -386,34 +295,59 @@ def _read(source) -> Mapping[str, object]:
         raise TypeError(f"Expected a dict or the path of a file, not {type(source).__name__}{hint}.")
     path = _known_suffix(source)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"The file {str(path)!r} is no whole .safetensors file: {error}") from error
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"The file {str(path)!r} is no pickle of tensors alone (a whole model, or other objects), and reading more "
-            "than tensors would run code from the file. If you trust it, read it in PyTorch and save its state_dict: "
-            "torch.save(torch.load(path, weights_only=False).state_dict(), new_path)."
-        ) from error
-    except (RuntimeError, EOFError) as error:
-        raise ValueError(f"The file {str(path)!r} is no whole PyTorch file: {error}") from error
+        raise FileNotFoundError(f"{str(path)!r} is a folder." if path.is_dir() else f"There is no file {str(path)!r}.")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if not isinstance(content, Mapping):
         raise ValueError(f"The file {str(path)!r} holds {type(content).__name__}, expected a dict of tensors.")
     return content
 
 
+def _read_safetensors(path: Path) -> Mapping[str, object]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"The file {str(path)!r} is no whole .safetensors file: {error}") from error
+    except AttributeError as error:  # such as float8
+        raise ValueError(f"The file {str(path)!r} has numbers of a type that NumPy doesn't have: {error}.") from error
+
+
+def _read_torch(path: Path) -> object:
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise
+    except (
+        Exception
+    ) as error:  # UnpicklingError, RuntimeError, EOFError, OSError, KeyError: as the damage happens to be
+        if refused := re.search(r"Unsupported (?:global|class)\S* (?:GLOBAL )?(\S+)", str(error)):
+            raise ValueError(
+                f"The file {str(path)!r} is no pickle of tensors alone: it has a {refused[1]} in it, and reading that "
+                "would run code from the file. If you trust it, read it in PyTorch with weights_only=False, and save "
+                "the weights by themselves: torch.save(model.state_dict(), new_path) of a whole model, or "
+                'torch.save(checkpoint["model_state_dict"], new_path), whatever the name is there.'
+            ) from error
+        if "TorchScript" in str(error):
+            raise ValueError(
+                f"The file {str(path)!r} is a TorchScript archive, expected a state_dict: "
+                "torch.save(torch.jit.load(path).state_dict(), new_path)."
+            ) from error
+        # Of an UnpicklingError's paragraphs of advice the line that says what is wrong; an EOFError says nothing.
+        found = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
+        reason = found[1] if found else str(error).partition("\n")[0] or "it ends too soon"
+        raise ValueError(
+            f"The file {str(path)!r} is no whole PyTorch file ({type(error).__name__}: {reason})."
+        ) from error
+
+
 def _weights(content: Mapping[str, object]) -> Mapping[str, object]:
     """The weights in a checkpoint, which has them under a name of its own beside other things."""
+    if others := [name for name in content if not isinstance(name, str)]:
+        raise TypeError(f"Expected names of weights, received {', '.join(map(repr, others))}.")
     parts = [name for name, value in content.items() if isinstance(value, Mapping)]
     if not parts:
         return content

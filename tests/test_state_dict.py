@@ -561,12 +561,26 @@ def test_arrays_are_copies():
 def test_bad_files_are_refused_in_words(tmp_path):
     model, module = small()
     torch.save(module, tmp_path / "whole.pt")
+    torch.save({"model_state_dict": module.state_dict(), "loss": np.float64(0.3)}, tmp_path / "checkpoint.pt")
+    torch.save(module.state_dict(), tmp_path / "weights.pt")
+    safetensors.torch.save_file(module.state_dict(), tmp_path / "weights.safetensors")
+    whole = (tmp_path / "weights.pt").read_bytes()
+    for kept in (0, 100, len(whole) - 1):
+        (tmp_path / f"first {kept}.pt").write_bytes(whole[:kept])
     (tmp_path / "broken.pt").write_bytes(b"PK\x03\x04 nothing")
+    (tmp_path / "page.pt").write_text("<html>404</html>")
+    (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "tensors.pt").write_bytes((tmp_path / "weights.safetensors").read_bytes())
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     torch.save([torch.ones(1)], tmp_path / "list.pth")
     for file, words in {
-        "whole.pt": "no pickle of tensors alone",
+        "whole.pt": "no pickle of tensors alone.*Sequential",
+        "checkpoint.pt": "no pickle of tensors alone.*numpy.*model_state_dict",
         "broken.pt": "broken",
+        "page.pt": r"page\.pt' is no whole PyTorch file \(UnpicklingError: Unsupported operand 60\)",
+        "text.pt": r"text\.pt' is no whole PyTorch file",
+        "tensors.pt": r"tensors\.pt' is no whole PyTorch file",
+        **{f"first {kept}.pt": f"first {kept}.pt' is no whole PyTorch file" for kept in (0, 100, len(whole) - 1)},
         "broken.safetensors": "no whole .safetensors file",
         "list.pth": "list, expected a dict",
         "weights.bin": "expected .pt, .pth or .safetensors",
@@ -575,10 +589,43 @@ def test_bad_files_are_refused_in_words(tmp_path):
             load_state_dict(model, tmp_path / file)
     with pytest.raises(FileNotFoundError, match=r"absent\.pt"):
         load_state_dict(model, tmp_path / "absent.pt")
+    (tmp_path / "folder.pt").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"folder\.pt' is a folder"):
+        load_state_dict(model, tmp_path / "folder.pt")
     with pytest.raises(TypeError, match="pass its state_dict"):
         load_state_dict(model, module)
     with pytest.raises(ValueError, match=r"\.h5"):
         save_state_dict(model, tmp_path / "weights.h5")
+    for name in ("weights.pt", "weights.safetensors"):
+        with pytest.raises(FileNotFoundError, match=r"no folder .*absent"):
+            save_state_dict(model, tmp_path / "absent" / name)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (torch.zeros(2, dtype=torch.complex64), "Tensor torch.complex64, expected numbers"),
+        (torch.zeros(2).to(torch.float8_e4m3fn), "can't be read: .*Float8"),
+        (torch.empty(2, device="meta"), "can't be read"),
+        (torch.zeros(2).to_sparse(), "can't be read"),
+        ([[1], [1, 2]], "can't be read"),
+        ("zero", "of type str, expected numbers"),
+    ],
+    ids=["complex", "float8", "meta", "sparse", "ragged", "string"],
+)
+def test_entries_that_are_no_arrays_of_numbers_are_named(value, words):
+    model, module = small()
+    before = state_dict(model)
+    with pytest.raises(ValueError, match=f"b.bias.* {words}"):
+        load_state_dict(model, {**module.state_dict(), "b.bias": value})
+    for name, array in state_dict(model).items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+def test_names_that_are_no_strings():
+    model, module = small()
+    with pytest.raises(TypeError, match="names of weights, received 1"):
+        load_state_dict(model, {**module.state_dict(), 1: torch.zeros(2)})
 
 
 def test_models_that_cannot_be_mapped_are_refused():
