@@ -78,6 +78,13 @@ def test_batch_normalization():
     assert not same(numpy(same_momentum.moving_variance), original.running_var.numpy())
 
 
+def test_layer_normalization():
+    """PyTorch: eps 1e-5. Stock: 1e-3, unless told otherwise."""
+    expected = torch.nn.LayerNorm(4)(torch.tensor(X)).detach().numpy()
+    assert same(numpy(keras.layers.LayerNormalization(epsilon=1e-5)(X)), expected, rtol=1e-4)
+    assert not same(numpy(keras.layers.LayerNormalization()(X)), expected, rtol=1e-4)
+
+
 def test_cross_entropy_takes_logits():
     """PyTorch's takes logits. Stock Keras's takes probabilities unless told otherwise."""
     expected = torch.nn.functional.cross_entropy(torch.tensor(X), torch.tensor(LABELS)).item()
