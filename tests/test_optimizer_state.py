@@ -1,5 +1,8 @@
 """Optimizer states in and out, against ``torch.optim`` on the CPU."""
 
+import contextlib
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -95,6 +98,24 @@ def compiled(optimizer):
 def assert_same_weights(model, module):
     for name, tensor in module.state_dict().items():
         np.testing.assert_allclose(state_dict(model)[name], tensor.numpy(), rtol=2e-5, atol=5e-6, err_msg=name)
+
+
+def values(model):
+    """Everything that the optimizer keeps: rate, steps, moments."""
+    return [keras.ops.convert_to_numpy(v) for v in model.optimizer.variables]
+
+
+@contextlib.contextmanager
+def refused(model, *messages, error=ValueError):
+    """What is done inside raises an error with these messages, and leaves the optimizer as it was."""
+    keras_steps(model, batches(1, seed=9))  # so that there is something to lose
+    before = values(model)
+    with pytest.raises(error) as caught:
+        yield caught
+    for message in messages:
+        assert message in str(caught.value)
+    for value, old in zip(values(model), before, strict=True):
+        np.testing.assert_array_equal(value, old)
 
 
 @pytest.mark.parametrize("case", RULES)
@@ -244,6 +265,344 @@ def test_frozen_layers_have_no_state():
     load_optimizer_state_dict(model, state, NAMES)
 
 
+@pytest.mark.parametrize("named", ["names", "param_names", "by their number"])
+def test_pytorchs_optimizer_over_the_trained_parameters_only(named):
+    model = small_network()
+    model.get_layer("conv").trainable = False
+    model.compile(optimizers.Adam(0.01), loss=kerasnets.losses.CrossEntropyLoss())
+    # By their number they are in the order of the calls here, which is not that of Small's registration.
+    order = NAMES if named != "by their number" else list(state_dict(model))
+    trained = [name for name in order if not name.startswith("conv")]
+
+    def start():
+        module = Small()
+        module.conv.requires_grad_(False)
+        parameters = dict(module.named_parameters())
+        if named == "param_names":
+            return module, torch.optim.Adam([(name, parameters[name]) for name in trained], lr=0.01)
+        return module, torch.optim.Adam([parameters[name] for name in trained], lr=0.01)
+
+    module, optimizer = start()
+    torch_steps(module, optimizer, batches(2, seed=1))
+    load_state_dict(model, module.state_dict())
+    load_optimizer_state_dict(model, optimizer.state_dict(), trained if named == "names" else None)
+    middle = batches(2, seed=2)
+    torch_steps(module, optimizer, middle)
+    keras_steps(model, middle)
+    assert_same_weights(model, module)
+
+    module, optimizer = start()
+    module.load_state_dict({k: torch.from_numpy(v) for k, v in state_dict(model).items()})
+    optimizer.load_state_dict(optimizer_state_dict(model, trained))
+    last = batches(2, seed=3)
+    torch_steps(module, optimizer, last)
+    keras_steps(model, last)
+    assert_same_weights(model, module)
+
+    with pytest.raises(ValueError, match=r"missing \['fc\.bias'\], unexpected \[\]"):
+        optimizer_state_dict(model, [name for name in trained if name != "fc.bias"])
+    with refused(model, "groups of [4] parameters, the model (by `names`) of [6]", "may be left out of `names`"):
+        load_optimizer_state_dict(model, optimizer.state_dict(), NAMES)
+
+
+def no_steps(rule, **settings):
+    return getattr(torch.optim, rule)(Small().parameters(), lr=0.05, **settings)
+
+
+def two_steps(rule, **settings):
+    module = Small()
+    optimizer = getattr(torch.optim, rule)(module.parameters(), lr=0.05, **settings)
+    torch_steps(module, optimizer, batches(2, seed=1))
+    return optimizer
+
+
+def lacks(names, rule):
+    return f"param_groups[0] has no {names}, so it is no state of PyTorch's {rule}"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "message"),
+    [
+        (
+            lambda: two_steps("AdamW", weight_decay=0.1),
+            lambda: optimizers.Adam(0.05, weight_decay=0.1),
+            "decoupled_weight_decay=True: its weight decay is AdamW's, and the optimizer here is Adam",
+        ),
+        (
+            lambda: two_steps("Adam", weight_decay=0.1),
+            lambda: optimizers.AdamW(0.05, weight_decay=0.1),
+            "decoupled_weight_decay=False: its weight decay is Adam's, and the optimizer here is AdamW",
+        ),
+        (lambda: two_steps("RAdam"), lambda: optimizers.Adam(0.05), lacks("'amsgrad'", "Adam")),
+        (lambda: two_steps("SGD"), lambda: optimizers.Adam(0.05), lacks("'betas', 'eps', 'amsgrad'", "Adam")),
+        (lambda: two_steps("SGD"), lambda: optimizers.RMSprop(0.05), lacks("'alpha', 'eps', 'centered'", "RMSprop")),
+        (
+            lambda: two_steps("SGD"),
+            lambda: optimizers.Adagrad(0.05),
+            lacks("'lr_decay', 'eps', 'initial_accumulator_value'", "Adagrad"),
+        ),
+        (lambda: no_steps("Adam"), lambda: optimizers.SGD(0.05), lacks("'dampening', 'nesterov', 'momentum'", "SGD")),
+        (
+            lambda: no_steps("LBFGS"),
+            lambda: optimizers.SGD(0.05),
+            lacks("'dampening', 'nesterov', 'momentum', 'weight_decay'", "SGD"),
+        ),
+    ],
+    ids=[
+        "AdamW to Adam",
+        "Adam to AdamW",
+        "RAdam to Adam",
+        "SGD to Adam",
+        "SGD to RMSprop",
+        "SGD to Adagrad",
+        "fresh Adam to SGD",
+        "LBFGS to SGD",
+    ],
+)
+def test_the_state_of_another_optimizer_is_refused(theirs, ours, message):
+    model = compiled(ours())
+    with refused(model, message):
+        load_optimizer_state_dict(model, theirs().state_dict(), NAMES)
+
+
+@pytest.mark.parametrize("case", ["Adam as AdamW", "an old file"])
+def test_states_of_the_same_rule_are_taken(case):
+    module = Small()
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+    torch_steps(module, optimizer, batches(2, seed=1))
+    state = optimizer.state_dict()
+    if case == "an old file":  # of PyTorch 1.11, which had neither
+        for group in state["param_groups"]:
+            del group["maximize"], group["decoupled_weight_decay"]
+    # Without weight decay the two are one rule.
+    model = compiled(optimizers.AdamW(0.01, weight_decay=0.0) if case == "Adam as AdamW" else optimizers.Adam(0.01))
+    load_state_dict(model, module.state_dict())
+    load_optimizer_state_dict(model, state, NAMES)
+    step = batches(1, seed=2)
+    torch_steps(module, optimizer, step)
+    keras_steps(model, step)
+    assert_same_weights(model, module)
+
+
+@pytest.mark.parametrize(
+    ("rate", "message"),
+    [
+        (lambda: 0.05, "learning rate is a function, which can't be set"),
+        (keras.optimizers.schedules.ExponentialDecay(0.05, 10, 0.9), "is a ExponentialDecay, which can't be set"),
+    ],
+    ids=["callable", "Keras's schedule"],
+)
+def test_a_learning_rate_that_cannot_be_set_is_refused(rate, message):
+    model = compiled(optimizers.Adam(rate))
+    with refused(model, message):
+        load_optimizer_state_dict(model, two_steps("Adam").state_dict(), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("lr", -0.1, "lr of param_groups[0] is -0.1, expected a finite number ≥ 0"),
+        ("lr", float("nan"), "lr of param_groups[0] is nan, expected a finite number ≥ 0"),
+        ("lr", float("inf"), "lr of param_groups[0] is inf, expected a finite number ≥ 0"),
+        ("lr", "0.05", "lr of param_groups[0] is '0.05', expected a finite number ≥ 0"),
+        ("lr", torch.ones(2), "lr of param_groups[0] is tensor([1., 1.]), expected a finite number ≥ 0"),
+        ("lr", None, "lr of param_groups[0] is None, expected a finite number ≥ 0"),
+        ("eps", "small", "eps is small in PyTorch and 1e-08 here"),
+        ("betas", (0.9, 0.999, 0.5), "betas is (0.9, 0.999, 0.5) in PyTorch and (0.9, 0.999) here"),
+    ],
+)
+def test_settings_that_are_none_are_refused(key, value, message):
+    state = two_steps("Adam").state_dict()
+    state["param_groups"][0][key] = value
+    model = compiled(optimizers.Adam(0.05))
+    with refused(model) as caught:
+        load_optimizer_state_dict(model, state, NAMES)
+    # That is all: a rate that is none is no matter of the groups' ratio.
+    assert str(caught.value) == f"The optimizer's state doesn't fit; nothing was loaded.\n  {message}"
+
+
+def test_a_learning_rate_that_is_a_tensor():
+    state = two_steps("Adam").state_dict()
+    state["param_groups"][0]["lr"] = torch.tensor(0.25)  # as capturable=True keeps it
+    model = compiled(optimizers.Adam(0.05))
+    load_optimizer_state_dict(model, state, NAMES)
+    assert float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)) == 0.25
+
+
+def test_groups_that_one_of_pytorchs_does_not_tell_apart():
+    state = two_steps("AdamW", weight_decay=0.1).state_dict()
+    model = compiled(optimizers.AdamW(0.05, weight_decay=0.1, param_groups=optimizers.no_weight_decay()))
+    with refused(model, "weight_decay is 0.1 in PyTorch and 0.0 here"):
+        load_optimizer_state_dict(model, state, NAMES)
+    faster = [{"params": "bias$", "learning_rate": 0.1}]
+    model = compiled(optimizers.AdamW(0.05, weight_decay=0.1, param_groups=faster))
+    with refused(model, "not in the ratio of param_groups here: [0.025, 0.05]"):
+        load_optimizer_state_dict(model, state, NAMES)
+    still = [{"params": "bias$", "learning_rate": 0.0}]
+    model = compiled(optimizers.AdamW(0.05, weight_decay=0.1, param_groups=still))
+    with refused(model, "lr of param_groups[0] is 0.05, and here it is always 0"):
+        load_optimizer_state_dict(model, state, NAMES)
+
+
+def test_each_group_follows_the_schedule_from_its_own_rate():
+    biases = [name for name in NAMES if name.endswith("bias")]
+    groups = [[name for name in NAMES if name not in biases], biases]
+    module = Small()
+    parameters = dict(module.named_parameters())
+    optimizer = torch.optim.SGD(
+        [{"params": [parameters[n] for n in g], "lr": 0.05 * (i + 1)} for i, g in enumerate(groups)]
+    )
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+    torch_steps(module, optimizer, batches(3, seed=1), scheduler)
+    faster = [{"params": "(bias|beta)$", "learning_rate": 0.1}]
+    model = compiled(optimizers.SGD(schedules.StepLR(0.05, 2), param_groups=faster))
+    load_state_dict(model, module.state_dict())
+    load_optimizer_state_dict(model, optimizer.state_dict(), groups, scheduler.state_dict())
+    step = batches(2, seed=2)
+    torch_steps(module, optimizer, step, scheduler)
+    keras_steps(model, step)
+    assert_same_weights(model, module)
+    there = optimizer.state_dict()["param_groups"]
+    for here, group in zip(optimizer_state_dict(model, groups)["param_groups"], there, strict=True):
+        assert here["initial_lr"] == pytest.approx(group["initial_lr"])
+        assert here["lr"] == pytest.approx(group["lr"])
+
+
+def test_groups_keep_their_ratio_while_the_learning_rate_is_0():
+    biases = [name for name in NAMES if name.endswith("bias")]
+    groups = [[name for name in NAMES if name not in biases], biases]
+    model = compiled(optimizers.SGD(0.01, param_groups=[{"params": "(bias|beta)$", "learning_rate": 0.02}]))
+    state = optimizer_state_dict(model, groups)
+    model.optimizer.learning_rate = 0.0
+    load_optimizer_state_dict(model, state, groups)
+    assert float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("exp_avg", "moments", "exp_avg of fc.weight is of type str, expected numbers of shape (3, 18)"),
+        ("exp_avg", torch.zeros(3, 18, dtype=torch.complex64), "exp_avg of fc.weight is of type Tensor, expected"),
+        ("exp_avg", None, "fc.weight has the state ['exp_avg_sq'], expected ['exp_avg', 'exp_avg_sq']"),
+        ("step", "two", "step of fc.weight is 'two', expected a whole number ≥ 0"),
+        ("step", torch.tensor(float("nan")), "step of fc.weight is tensor(nan), expected a whole number ≥ 0"),
+        ("step", torch.tensor(-2.0), "step of fc.weight is tensor(-2.), expected a whole number ≥ 0"),
+        ("step", 2.5, "step of fc.weight is 2.5, expected a whole number ≥ 0"),
+        ("step", torch.ones(2), "step of fc.weight is tensor([1., 1.]), expected a whole number ≥ 0"),
+        ("step", 3, "different numbers of steps: [2, 3]"),
+    ],
+)
+def test_damaged_entries_are_refused(name, value, message):
+    state = two_steps("Adam").state_dict()
+    state["state"][0][name] = value
+    model = compiled(optimizers.Adam(0.05))
+    with refused(model, "nothing was loaded", message):
+        load_optimizer_state_dict(model, state, NAMES)
+
+
+def test_states_that_would_be_taken_for_not_moved_are_refused():
+    state = two_steps("Adam").state_dict()
+    model = compiled(optimizers.Adam(0.05))
+    renumbered = {str(number): kept for number, kept in state["state"].items()}  # as JSON does
+    with refused(model, "there is a state of ['0', '1', '2', '3', '4', '5'], which are no 'params' of a group"):
+        load_optimizer_state_dict(model, {**state, "state": renumbered}, NAMES)
+    first = {**state["state"], 0: {"step": state["state"][0]["step"]}}
+    with refused(model, "fc.weight has the state [], expected ['exp_avg', 'exp_avg_sq']"):
+        load_optimizer_state_dict(model, {**state, "state": first}, NAMES)
+    for kept in state["state"].values():
+        del kept["step"]
+    with refused(model, "the state has no 'step', and neither `scheduler` nor `iterations` says how many"):
+        load_optimizer_state_dict(model, state, NAMES)
+    load_optimizer_state_dict(model, state, NAMES, iterations=2)
+    assert int(keras.ops.convert_to_numpy(model.optimizer.iterations)) == 2
+
+
+@pytest.mark.parametrize("iterations", [-5, 2.7, True, "2"])
+def test_iterations_are_a_whole_number(iterations):
+    model = compiled(optimizers.SGD(0.05))
+    with refused(model, f"Invalid iterations: {iterations!r}; expected a whole number ≥ 0"):
+        load_optimizer_state_dict(model, two_steps("SGD").state_dict(), NAMES, iterations=iterations)
+
+
+def test_more_steps_than_can_be_counted():
+    model = compiled(optimizers.SGD(0.05))
+    with refused(model, f"{2**31} steps are more than"):
+        load_optimizer_state_dict(model, two_steps("SGD").state_dict(), NAMES, iterations=2**31)
+
+
+@pytest.mark.parametrize("epoch", [-1, 1.5, "1", None])
+def test_the_schedulers_epoch_is_a_whole_number(epoch):
+    model = compiled(optimizers.SGD(schedules.StepLR(0.05, 1)))
+    with refused(model, f"the scheduler's last_epoch is {epoch!r}, expected a whole number ≥ 0"):
+        load_optimizer_state_dict(model, two_steps("SGD").state_dict(), NAMES, scheduler={"last_epoch": epoch})
+
+
+def test_objects_in_place_of_their_state():
+    model, optimizer = compiled(optimizers.SGD(schedules.StepLR(0.05, 1))), two_steps("SGD")
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    with refused(model, "Expected a dict as `state`, not SGD: pass its state_dict()", error=TypeError):
+        load_optimizer_state_dict(model, optimizer, NAMES)
+    with refused(model, "Expected a dict as `state`, not str.", error=TypeError):
+        load_optimizer_state_dict(model, "optimizer.pt", NAMES)
+    with refused(model, "Expected a dict as `scheduler`, not StepLR: pass its state_dict()", error=TypeError):
+        load_optimizer_state_dict(model, optimizer.state_dict(), NAMES, scheduler=scheduler)
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "message"),
+    [
+        (list(Small().named_parameters()), TypeError, "in place of a string there is a Parameter"),
+        (Small().named_parameters(), TypeError, "in place of a string there is a Parameter"),
+        ("fc.weight", TypeError, "in place of a list there is a str"),
+        (["fc.weight", ["fc.bias"]], TypeError, "in place of a list there is a str"),
+        (5, TypeError, "in place of a list there is a int"),
+        ([*NAMES[:-1], NAMES[0]], ValueError, "`names` have ['fc.weight'] more than once"),
+        ([NAMES, NAMES[:1]], ValueError, "`names` have ['fc.weight'] more than once"),
+        ([[*NAMES], ["module.fc.weight"]], ValueError, "missing [], unexpected ['module.fc.weight']"),
+    ],
+    ids=["pairs", "a generator of pairs", "a string", "mixed", "a number", "twice", "in two groups", "two prefixes"],
+)
+def test_names_that_are_none(names, error, message):
+    state, model = two_steps("SGD").state_dict(), compiled(optimizers.SGD(0.05))
+    with refused(model, message, error=error):
+        load_optimizer_state_dict(model, state, names)
+
+
+def test_a_generator_of_names():
+    state, model = two_steps("SGD", momentum=0.9).state_dict(), compiled(optimizers.SGD(0.05, momentum=0.9))
+    load_optimizer_state_dict(model, state, (name for name, _ in Small().named_parameters()))
+    buffer = optimizer_state_dict(model, iter(NAMES))["state"][0]["momentum_buffer"]
+    torch.testing.assert_close(buffer, state["state"][0]["momentum_buffer"])
+
+
+def test_states_that_pytorch_does_not_build():
+    state, model = two_steps("Adam").state_dict(), compiled(optimizers.Adam(0.05))
+    group = state["param_groups"][0]
+
+    def without(key):
+        return {**state, "param_groups": [{name: value for name, value in group.items() if name != key}]}
+
+    with refused(model, "param_groups[0] has no list 'params'"):
+        load_optimizer_state_dict(model, without("params"), NAMES)
+    with refused(model, lacks("'lr'", "Adam")):
+        load_optimizer_state_dict(model, without("lr"), NAMES)
+    for broken in ({"state": None}, {"state": {0: 1.0}}, {"param_groups": None}, {"param_groups": [0.1]}):
+        with refused(model, "a dict with 'state' and 'param_groups'"):
+            load_optimizer_state_dict(model, {**state, **broken}, NAMES)
+
+
+def test_only_built_keras_models_have_an_optimizer_state():
+    for call in (optimizer_state_dict, scheduler_state_dict, lambda model: load_optimizer_state_dict(model, {})):
+        with pytest.raises(TypeError, match=re.escape("Expected a keras.Model, not Linear.")):
+            call(nn.Linear(2, 3))
+    model = keras.Sequential([layers.Linear(3, name="fc")])
+    model.compile(optimizers.SGD(0.1), loss=kerasnets.losses.CrossEntropyLoss())
+    with pytest.raises(ValueError, match="has no weights yet"):
+        optimizer_state_dict(model)
+    model.train_on_batch(np.ones((4, 2), "float32"), np.zeros(4, "int64"))  # the optimizer waits for the weights
+    assert optimizer_state_dict(model)["param_groups"][0]["params"] == [0, 1]
+
+
 def test_optimizer_states_that_do_not_fit_change_nothing():
     module = Small()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1)
@@ -251,7 +610,7 @@ def test_optimizer_states_that_do_not_fit_change_nothing():
     state = optimizer.state_dict()
     model = compiled(optimizers.SGD(0.3, momentum=0.8))
     keras_steps(model, batches(1, seed=1))
-    before = [keras.ops.convert_to_numpy(v) for v in model.optimizer.variables]
+    before = values(model)
     order = sorted(NAMES)
     with pytest.raises(ValueError, match="nothing was loaded") as error:
         load_optimizer_state_dict(model, state, order)

@@ -23,9 +23,9 @@ def accelerate(model: keras.Model) -> keras.Model:
     path doesn't handle (a generator as data, a ``train_step`` of the model's own) runs through stock Keras, and a
     warning says so once. A model that :func:`kerasnets.build` made is fast already.
 
-    On TensorFlow without a GPU stock Keras keeps ``jit_compile=False`` for ``"auto"``, too: there the fast way of a stock
-    model goes through XLA in either case (without convolutions, which are faster outside). kerasnets' models remember
-    what they were given.
+    On TensorFlow without a GPU stock Keras keeps ``jit_compile=False`` for ``"auto"``, too: there the fast way of a
+    stock model goes through XLA in either case (not with convolutions, which are faster outside). kerasnets' models
+    remember what they were given.
 
     Args:
         model: the model, compiled or not yet.
