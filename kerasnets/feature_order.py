@@ -92,8 +92,8 @@ def _note(operation, layout: Layout, shape: tuple[int | None, ...], layouts: dic
                 f"The layer {operation.name!r} gets feature maps that were reshaped to {layout.shape}, which PyTorch "
                 "has in another order. Flatten them first, or keep the channels as the last axis."
             )
-    covers_all = isinstance(operation, keras.layers.LayerNormalization) and len(operation.axis) == len(shape) - 1
-    if isinstance(operation, keras.layers.LayerNormalization) and not covers_all and isinstance(layout, str):
+    normalises = isinstance(operation, keras.layers.LayerNormalization)
+    if normalises and isinstance(layout, str) and len(operation.axis) < len(shape) - 1:
         layout = None  # channels alone, for example, in the order that they have on both sides
     other = layouts.setdefault(id(operation), layout)
     vectors = [known for known in (other, layout) if isinstance(known, np.ndarray) and known.ndim == 1]
@@ -167,14 +167,13 @@ def _combined(operation, layouts: list[Layout]) -> Layout:
     first, *others = layouts
     if all(type(other) is type(first) and np.array_equal(other, first) for other in others):
         return first
-    if any(isinstance(layout, np.ndarray) and layout.ndim == 1 for layout in layouts):
-        raise ValueError(
-            f"The layer {operation.name!r} combines features that PyTorch orders in different ways, as flattened "
-            "feature maps and other features: no weights behind it would fit."
-        )
-    if any(layout is None for layout in layouts):
+    vectors = any(isinstance(layout, np.ndarray) and layout.ndim == 1 for layout in layouts)
+    if not vectors and any(layout is None for layout in layouts):
         return None  # steps and features, as an embedding has them: the original must have them in this order here
-    return next(layout for layout in layouts if isinstance(layout, str))
+    raise ValueError(
+        f"The layer {operation.name!r} combines features that PyTorch orders in different ways, as flattened feature "
+        "maps and other features: no weights behind it would fit."
+    )
 
 
 def _of_other_size(node, output, given: list[Layout]) -> Layout:

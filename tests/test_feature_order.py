@@ -162,12 +162,19 @@ def gated(x):
     return L.Dense(2)(L.Multiply(name="gate")([features, L.Dense(8, activation="sigmoid")(features)]))
 
 
+def two_reshapes(x):
+    """Two orders of a matrix: neither the one that an embedding has, nor feature maps'."""
+    parts = L.Reshape((2, 2, 2))(x), L.Permute((2, 1, 3))(L.Reshape((2, 2, 2))(x))
+    return L.Dense(2)(L.Flatten()(L.Add(name="sum")(parts)))
+
+
 @pytest.mark.parametrize(
     ("shape", "function", "words"),
     [
         ((7,), lambda x: L.Conv2D(4, 2, name="conv")(L.Reshape((3, 3, 2))(L.Dense(18)(x))), r"'conv'.*\(3, 3, 2\)"),
         ((7,), lambda x: L.MaxPooling1D(2, name="pool")(L.Reshape((9, 2))(L.Dense(18)(x))), r"'pool'.*\(9, 2\)"),
         ((3, 3, 3), gated, "'gate' combines features that PyTorch orders in different ways"),
+        ((8,), two_reshapes, "'sum' combines features that PyTorch orders in different ways"),
         ((3, 3, 3), lambda x: L.Dense(2)(L.Flatten()(L.Conv2D(2, 2)(x))[:, :3]), "takes some of the features"),
         (
             (3, 3, 3),
@@ -176,7 +183,7 @@ def gated(x):
         ),
         ((4, 4, 3), lambda x: L.Dense(2, name="rows")(L.Reshape((3, 6))(L.Conv2D(2, 2)(x))), r"'rows'.*\(3, 6\)"),
     ],
-    ids=["features to maps", "features to sequences", "gate", "slice", "split", "rows of maps"],
+    ids=["features to maps", "features to sequences", "gate", "two reshapes", "slice", "split", "rows of maps"],
 )
 def test_what_has_no_one_order_in_pytorch_is_refused(shape, function, words):
     with pytest.raises(ValueError, match=words):
