@@ -13,7 +13,7 @@ import numpy as np
 from kerasnets import optimizers, schedules
 from kerasnets.arrays import to_numbers, to_numpy, to_tensor
 from kerasnets.checks import check_integer
-from kerasnets.state_dict import Entry, entries, strip_prefixes
+from kerasnets.state_dict import Entry, entries, kind_of, strip_prefixes
 
 _COMMON = {"weight_decay": "weight_decay", "maximize": "maximize"}
 _MOMENTUM = {"momentum": "momentum", **_COMMON}
@@ -230,8 +230,7 @@ def _compiled(model: keras.Model) -> tuple[keras.optimizers.Optimizer, dict]:
 
 def _check_mapping(name: str, value) -> None:
     if not isinstance(value, Mapping):
-        hint = ": pass its state_dict()" if hasattr(value, "state_dict") else ""
-        raise TypeError(f"Expected a dict as `{name}`, not {type(value).__name__}{hint}.")
+        raise TypeError(f"Expected a dict as `{name}`, not {kind_of(value)}.")
 
 
 def _check_structure(state: Mapping) -> None:

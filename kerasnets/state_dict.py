@@ -280,6 +280,11 @@ def save_state_dict(model: keras.Model, path: str | Path) -> None:
     torch.save({name: to_tensor(array) for name, array in arrays.items()}, path)
 
 
+def kind_of(value) -> str:
+    """The type of what was given in place of a ``state_dict``, and what to give where it has one."""
+    return type(value).__name__ + (": pass its state_dict()" if hasattr(value, "state_dict") else "")
+
+
 def _known_suffix(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in (".pt", ".pth", ".safetensors"):
@@ -291,8 +296,7 @@ def _read(source) -> Mapping[str, object]:
     if isinstance(source, Mapping):
         return source
     if not isinstance(source, str | Path):
-        hint = ": pass its state_dict()" if hasattr(source, "state_dict") else ""
-        raise TypeError(f"Expected a dict or the path of a file, not {type(source).__name__}{hint}.")
+        raise TypeError(f"Expected a dict or the path of a file, not {kind_of(source)}.")
     path = _known_suffix(source)
     if not path.is_file():
         raise FileNotFoundError(f"{str(path)!r} is a folder." if path.is_dir() else f"There is no file {str(path)!r}.")
@@ -321,9 +325,8 @@ def _read_torch(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError:
         raise
-    except (
-        Exception
-    ) as error:  # UnpicklingError, RuntimeError, EOFError, OSError, KeyError: as the damage happens to be
+    except Exception as error:
+        # UnpicklingError, RuntimeError, EOFError, OSError, KeyError: as the damage happens to be.
         if refused := re.search(r"Unsupported (?:global|class)\S* (?:GLOBAL )?(\S+)", str(error)):
             raise ValueError(
                 f"The file {str(path)!r} is no pickle of tensors alone: it has a {refused[1]} in it, and reading that "

@@ -5,7 +5,6 @@ and one dispatch runs any number of steps of Keras's own ``train_step``, each ga
 XLA compiles the loop, but for networks with convolutions on a CPU: TensorFlow's own are faster there.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -147,25 +146,26 @@ def _batch_norm(layer, x, training):
     if in_training:
         # The layer's own sums: those of FusedBatchNormV3 add up one number after the other, a hundred roundings off.
         mean, variance = layer.batch_statistics(tf.stop_gradient(x))
-    # Not tf.nn's functions of this name, which take no epsilon below 1.001e-5.
-    normalise = functools.partial(
-        tf.raw_ops.FusedBatchNormV3, mean=mean, variance=variance, epsilon=layer.epsilon, is_training=False
-    )
-    differentiate = functools.partial(
-        tf.raw_ops.FusedBatchNormGradV3,
-        reserve_space_1=mean,
-        reserve_space_2=variance,
-        reserve_space_3=tf.constant([], x.dtype),
-        epsilon=layer.epsilon,
-        is_training=in_training,
-    )
 
     @tf.custom_gradient
     def normalised(x, gamma, beta):
         def gradient(upstream):
-            return differentiate(y_backprop=upstream, x=x, scale=gamma)[:3]
+            return tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=upstream,
+                x=x,
+                scale=gamma,
+                reserve_space_1=mean,
+                reserve_space_2=variance,
+                reserve_space_3=tf.constant([], x.dtype),
+                epsilon=layer.epsilon,
+                is_training=in_training,
+            )[:3]
 
-        return normalise(x=x, scale=gamma, offset=beta).y, gradient
+        # Not tf.nn's function of this name, which takes no epsilon below 1.001e-5.
+        y = tf.raw_ops.FusedBatchNormV3(
+            x=x, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=layer.epsilon, is_training=False
+        ).y
+        return y, gradient
 
     four = x if len(x.shape) == 4 else x[:, None, None, :]
     return tf.reshape(normalised(four, gamma, beta), tf.shape(x))

@@ -181,10 +181,7 @@ def _measure_network(settings: Settings, network: str, dataset: str, images: int
         for epoch in range(settings.epochs):
             say(f"{network}: epoch {epoch + 1} of {settings.epochs}")
             for row, worker in zip(rows, workers, strict=True):
-                turns = 1
-                if _suffers_from_waiting(worker.job):
-                    turns = settings.epochs if epoch == 0 else 0
-                for _ in range(turns):
+                for _ in range(_turns(worker.job, epoch)):
                     _take(row, worker, _epoch)
         predicting = [(row, worker) for row, worker in zip(rows, workers, strict=True) if predicts(worker.job)]
         say(f"{network}: predictions of one image")
@@ -216,12 +213,14 @@ def predicts(job: Job) -> bool:
     )
 
 
-def _suffers_from_waiting(job: Job) -> bool:
-    """Whether a program must not wait for the others between two epochs, but takes all its turns at once.
+def _turns(job: Job, epoch: int) -> int:
+    """How many epochs a program trains while the others wait: one; or all in the first, where waiting distorts them.
 
     A ``tf.data`` pipeline, as stock ``fit`` makes one, is up to ten times as slow after a minute without being asked.
     """
-    return job.program == "stock" and job.backend == "tensorflow"
+    if job.program == "stock" and job.backend == "tensorflow":
+        return job.epochs if epoch == 0 else 0
+    return 1
 
 
 def _new_row(job: Job) -> Row:
