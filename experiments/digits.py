@@ -48,7 +48,8 @@ def main(
 
     print("A batch of 64 images; kerasnets' images have no channel axis")
     (x, y), (x_test, y_test) = arrays
-    images, labels = batches.Batches(x, y, batch_size=64, seed=seed)[0]
+    rows = batches.epoch_order(len(x), seed, epoch=0)[:64]
+    images, labels = x[rows], y[rows]
     print(f"{type(images)}\n{list(images.shape)}\n{list(labels.shape)}")
     save(plots.show_images(images[1:2], labels[1:2], class_names=names), "image.png")
 

@@ -16,10 +16,11 @@ from . import (
     schedules,
     training,
 )
-from .accelerate import accelerate, predictor
+
 from .backend import installed_backends, set_backend, set_device
 from .data import load_data
-from .models import load_model
+from .engine.predictor import predictor
+from .models import accelerate, load_model
 from .networks import build, list_networks
 from .optimizer_state import load_optimizer_state_dict, optimizer_state_dict, scheduler_state_dict
 from .state_dict import load_state_dict, save_state_dict, state_dict

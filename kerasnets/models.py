@@ -7,8 +7,6 @@ JAX.
 """
 
 import functools
-import importlib
-import importlib.util
 import inspect
 import math
 from pathlib import Path
@@ -16,8 +14,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kerasnets import backend, layers, losses
+from kerasnets import backend, engine, layers, losses
 from kerasnets.checks import check_integer
+from kerasnets.engine.fallback import is_graph
+from kerasnets.engine.labels import loss_with_check
 
 
 def _one_array(value):
@@ -28,17 +28,8 @@ def _one_array(value):
     return value if is_array else None
 
 
-@functools.cache
-def _trainer():
-    """The fast ``fit``, ``evaluate`` and ``predict``; None where that part of kerasnets is left out."""
-    found = importlib.util.find_spec("kerasnets.accelerate")
-    return None if found is None else importlib.import_module("kerasnets.accelerate.trainer")
-
-
-def _fast(method: str, accelerate: bool | None):
-    """The fast way of `method`, a function of model, stock method and arguments; None: stock Keras's is asked for."""
-    chosen = backend.accelerated() if accelerate is None else accelerate
-    return getattr(_trainer(), method, None) if chosen else None
+def _fast(accelerate: bool | None) -> bool:
+    return backend.accelerated() if accelerate is None else accelerate
 
 
 class _Checked:
@@ -70,10 +61,12 @@ class _Checked:
                 losses NaN.
             y: labels, int ``(n,)``, or what the loss takes.
             *args: further arguments of ``keras.Model.fit``, by position.
-            accelerate: False: through stock Keras; None: fast, unless the variable ``KERASNETS_ACCELERATE`` is 0. What
-                the fast way doesn't handle goes through stock Keras, and a warning says so once.
-            seed: of the batches' order, which depends on (seed, epoch) alone; None: ``keras.utils.set_random_seed``'s.
-                Only for the fast way.
+            accelerate: False for stock Keras's own steps. By default the fit is fast, unless the environment variable
+                ``KERASNETS_ACCELERATE`` is 0. What the fast path doesn't handle runs through stock Keras, with one
+                warning per reason.
+            seed: seed of the order of batches, which depends on (seed, epoch) alone and is the same on every backend,
+                also with ``accelerate=False``. Defaults to the seed given to ``keras.utils.set_random_seed``, on the
+                fast path. Only for arrays: a loader or generator has an order of its own.
             **kwargs: further arguments of ``keras.Model.fit``, by name.
 
         Returns:
@@ -95,13 +88,11 @@ class _Checked:
             training = (options["batch_size"] or 32, held_out)
         self.check(x, y, training=training, needs_labels=True)
         validation = options["validation_data"]
-        if isinstance(validation, tuple) and len(validation) >= 2:
+        if isinstance(validation, tuple | list) and len(validation) >= 2:
             self.check(*validation[:2], needs_labels=True)
         try:
             with backend.weights_kept(self):
-                if fast := _fast("fit", accelerate):
-                    return fast(self, super().fit, x, y, *args, seed=seed, **kwargs)
-                return super().fit(x, y, *args, **kwargs)
+                return engine.fit(self, super().fit, x, y, *args, fast=_fast(accelerate), seed=seed, **kwargs)
         except BaseException:
             self.train_function = None  # to be made anew: TensorFlow would go on with the half of it that was traced
             raise
@@ -109,16 +100,12 @@ class _Checked:
     def evaluate(self, x=None, y=None, *args, accelerate: bool | None = None, **kwargs):
         """``keras.Model.evaluate``, after the same check of the arrays as in :meth:`fit`, and as fast."""
         self.check(x, y, needs_labels=True)
-        if fast := _fast("evaluate", accelerate):
-            return fast(self, super().evaluate, x, y, *args, **kwargs)
-        return super().evaluate(x, y, *args, **kwargs)
+        return engine.evaluate(self, super().evaluate, x, y, *args, fast=_fast(accelerate), **kwargs)
 
     def predict(self, x, *args, accelerate: bool | None = None, **kwargs):
         """``keras.Model.predict``, after the same check of the images as in :meth:`fit`, and as fast."""
         self.check(x)
-        if fast := _fast("predict", accelerate):
-            return fast(self, super().predict, x, *args, **kwargs)
-        return super().predict(x, *args, **kwargs)
+        return engine.predict(self, super().predict, x, *args, fast=_fast(accelerate), **kwargs)
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
         """``keras.Model.train_on_batch``, after the same check of the arrays as in :meth:`fit`."""
@@ -148,7 +135,7 @@ class _Checked:
         if images is None:
             return
         check_images(images, self.input_shape)
-        loss = self._one_loss()
+        loss = loss_with_check(self)
         if labels is None:
             if y is not None:
                 raise TypeError(f"The labels are a {type(y).__name__}; expected an array, as np.asarray(labels) gives.")
@@ -162,24 +149,6 @@ class _Checked:
         if training is not None:
             batch_size, held_out = training
             self._check_last_batch(math.floor(len(images) * (1.0 - held_out)), batch_size)
-
-    def _one_loss(self):
-        """The compiled loss, or for stock Keras's, which has no check of labels, one that has; None without a loss.
-
-        Without the check JAX would clip labels out of range silently.
-        """
-        loss = getattr(self, "loss", None)
-        if isinstance(loss, list | tuple | dict) and len(loss) == 1:
-            loss = next(iter(loss.values() if isinstance(loss, dict) else loss))
-        if isinstance(loss, type):
-            raise TypeError(f"The loss is the class {loss.__name__}; expected an object of it: {loss.__name__}().")
-        if isinstance(loss, str):
-            loss = keras.losses.get(loss)
-        if loss is keras.losses.sparse_categorical_crossentropy:
-            return losses.NLLLoss()
-        if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
-            return losses.NLLLoss(ignore_index=-100 if loss.ignore_class is None else loss.ignore_class)
-        return loss
 
     def _check_labels(self, loss, labels) -> None:
         shape, classes = tuple(labels.shape), self.output_shape[-1]
@@ -248,6 +217,56 @@ class Model(_Checked, keras.Model):
 @keras.saving.register_keras_serializable(package="kerasnets")
 class Sequential(_Checked, keras.Sequential):
     """A ``keras.Sequential`` that checks its arrays; see :class:`Model`."""
+
+
+def accelerate(model: keras.Model, *, trust: bool = False) -> keras.Model:
+    """Make ``fit``, ``evaluate`` and ``predict`` of any Functional or Sequential Keras model fast.
+
+    Keras's own loop keeps running: signature, callbacks and results are stock Keras's. ``fit`` also takes ``seed=``, the
+    seed of the order of batches. All three take ``accelerate=False`` for stock Keras's steps, as does the environment
+    variable ``KERASNETS_ACCELERATE=0``. A model from :func:`kerasnets.build` is fast by default.
+
+    Layers, losses, metrics, optimizers and functions of Keras and kerasnets run on the fast path. A class or function of
+    your own runs through stock Keras, with one warning per reason, because a trace would freeze what its Python code
+    does. Set `trust` if your code only computes with tensors. On PyTorch such a step is recorded once, so that the
+    recording keeps
+
+    - what Python code decides: an ``if``, a loop, the value of an attribute, a counter;
+    - numbers from NumPy, ``random`` or the clock (draw from a ``keras.random.SeedGenerator`` instead);
+    - nothing that Python code does besides, such as printing or writing a summary.
+
+    JAX and TensorFlow do the same in stock Keras. A model with its own ``train_step``, ``compute_metrics`` or the like
+    always runs through stock Keras.
+
+    On TensorFlow without a GPU, stock Keras resolves ``jit_compile="auto"`` to False, and the model doesn't tell the two
+    apart: there the fast path uses XLA in both cases, unless the model has convolutions. Models of kerasnets remember
+    what they were given.
+
+    Args:
+        model: the model, compiled or not yet.
+        trust: whether code of your own may be traced.
+
+    Returns:
+        The same model.
+
+    Raises:
+        TypeError: `model` is not a Functional or Sequential model.
+    """
+    if not is_graph(model):
+        raise TypeError(f"accelerate got a {type(model).__name__}; expected a Functional or Sequential keras.Model.")
+    model.__dict__["_kerasnets_trust"] = bool(trust)
+    if not isinstance(model, _Checked):
+        for name in ("fit", "evaluate", "predict"):
+            model.__dict__[name] = _method(name, model, getattr(type(model), name).__get__(model))
+    return model
+
+
+def _method(name: str, model: keras.Model, stock):
+    @functools.wraps(stock)
+    def run(*args, accelerate: bool | None = None, **options):
+        return getattr(engine, name)(model, stock, *args, fast=_fast(accelerate), **options)
+
+    return run
 
 
 def load_model(path, **kwargs) -> keras.Model:

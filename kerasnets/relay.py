@@ -9,6 +9,7 @@ broken, for the reason that :mod:`kerasnets.parity` gives.
 """
 
 import dataclasses
+import math
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -193,16 +194,16 @@ def run_leg(leg: Leg) -> Outcome:
     """Train for the epochs of `leg`, in a process whose backend is the leg's."""
     import keras
 
-    from kerasnets import batches, models, schedules, training
+    from kerasnets import models, schedules, training
     from kerasnets.state_dict import state_dict
 
     backends.set_dtype(leg.dtype)
     (x, y), (x_test, y_test) = training.prepared(leg.recipe)
-    batches_of = batches.Batches(x.astype(leg.dtype), y, leg.recipe.batch_size, leg.seed)
     if leg.source is None:
         keras.utils.set_random_seed(leg.seed)
         options = dict(leg.recipe.optimizer_options)
-        options["learning_rate"] = schedules.StepLR(options["learning_rate"], 1, 0.5, steps_per_epoch=len(batches_of))
+        steps = math.ceil(len(x) / leg.recipe.batch_size)
+        options["learning_rate"] = schedules.StepLR(options["learning_rate"], 1, 0.5, steps_per_epoch=steps)
         model = training.compiled(leg.recipe.replace(optimizer_options=options))
     else:
         model = models.load_model(leg.source)
@@ -214,8 +215,9 @@ def run_leg(leg: Leg) -> Outcome:
             variable.assign(np.nextafter(value, towards))
     first, end = leg.epochs
     history = model.fit(
-        batches_of, initial_epoch=first, epochs=end, shuffle=False, verbose=0, callbacks=[batches_of.callback]
-    )
+        x.astype(leg.dtype), y, batch_size=leg.recipe.batch_size, seed=leg.seed, initial_epoch=first, epochs=end,
+        verbose=0,
+    )  # fmt: skip
     test = model.evaluate(x_test.astype(leg.dtype), y_test, batch_size=500, verbose=0, return_dict=True)
     if leg.target is not None:
         model.save(leg.target)

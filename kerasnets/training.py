@@ -1,6 +1,7 @@
 """Runs a recipe: build, compile, fit, evaluate, record; and resumes one that was killed."""
 
 import dataclasses
+import math
 import os
 import sys
 import zlib
@@ -12,7 +13,6 @@ import keras
 import numpy as np
 
 from kerasnets import backend, data, losses, networks, optimizers
-from kerasnets.batches import Batches
 from kerasnets.callbacks import Backup, EpochLog, EpochSeeds, StepLog
 from kerasnets.files import write_json
 from kerasnets.recipes import Recipe
@@ -153,10 +153,10 @@ def train(
     model.check(x, y, training=(recipe.batch_size, 0.0))
     model.check(x_test, y_test)
 
-    batches, log = Batches(x, y, recipe.batch_size, seed), EpochLog()
-    ours = [batches.callback, EpochSeeds(seed), log]
+    log = EpochLog()
+    ours = [EpochSeeds(seed), log]
     if log_every is None and verbose == "auto" and not shows_progress_bars():
-        log_every = min(100, len(batches))
+        log_every = min(100, math.ceil(len(x) / recipe.batch_size))
     if log_every is not None:
         ours.append(StepLog(log_every))
         verbose = 0
@@ -179,10 +179,12 @@ def train(
             print(f"Resuming the run in {out} after epoch {done} of {recipe.epochs}.")
     if done < recipe.epochs:
         model.fit(
-            batches,
+            x,
+            y,
+            batch_size=recipe.batch_size,
+            seed=seed,
             initial_epoch=done,
             epochs=recipe.epochs,
-            shuffle=False,  # the batches are shuffled already, and Keras would mix their order with Python's generator
             verbose=verbose,
             callbacks=[*ours, *callbacks],
         )

@@ -47,6 +47,6 @@ def seed():
 @pytest.fixture
 def every_reason_is_said_again(monkeypatch):
     """A way through stock Keras warns as if for the first time, and thereby fails the test that doesn't expect it."""
-    from kerasnets.accelerate import trainer
+    from kerasnets.engine import fallback
 
-    monkeypatch.setattr(trainer, "_said", set())
+    monkeypatch.setattr(fallback, "_said", set())

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from kerasnets.accelerate.trainer import engine_of
+from kerasnets.engine import engine_of, fallback
 
 
 def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:

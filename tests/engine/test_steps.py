@@ -9,7 +9,6 @@ from keras import ops
 
 import kerasnets
 from kerasnets import layers, losses, models, optimizers, schedules
-from kerasnets.batches import Batches
 
 SEED = 3
 
@@ -57,11 +56,9 @@ def assert_same_state(fast, stock, bound=1e-9):
 def fit_both(make, x, y, *, batch_size=32, epochs=2, bound=1e-9, state=True):
     """Stock fit of batches by (seed, epoch), and fast fit of the arrays; returns the models."""
     stock, fast = twins(make)
-    batches = Batches(x, y, batch_size, SEED)
-    expected = stock.fit(
-        batches, epochs=epochs, shuffle=False, callbacks=[batches.callback], verbose=0, accelerate=False
-    )
-    actual = fast.fit(x, y, batch_size=batch_size, epochs=epochs, seed=SEED, verbose=0)
+    options = {"batch_size": batch_size, "epochs": epochs, "seed": SEED, "verbose": 0}
+    expected = stock.fit(x, y, accelerate=False, **options)
+    actual = fast.fit(x, y, **options)
     assert_same(actual.history, expected.history, bound)
     assert actual.epoch == expected.epoch
     if state:
@@ -217,7 +214,7 @@ def test_weights_of_samples_validation_and_metrics(arrays):
         metrics = ["accuracy", Margin(), mean_output]
         if keras.config.backend() != "tensorflow":  # whose in_top_k takes no float64
             metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(3, name="top3"))
-        return small(metrics=metrics, weighted_metrics=["accuracy"])
+        return kerasnets.accelerate(small(metrics=metrics, weighted_metrics=["accuracy"]), trust=True)
 
     with precision("float64"):
         bound = 1e-6  # metrics are in float32
@@ -227,14 +224,13 @@ def test_weights_of_samples_validation_and_metrics(arrays):
             make, x, y, sample_weight=weight, validation_split=0.25, validation_batch_size=7, validation_freq=2,
             epochs=3, bound=bound,
         )  # fmt: skip
-        # A weighted loss depends on the batches, those of the validation too, which are of 32 for a PyDataset.
+        # A weighted loss depends on the batches.
         weighted = losses.CrossEntropyLoss(weight=np.linspace(0.1, 3, 10))
-        batches = Batches(x, y, 16, SEED)
         both = []
         for model, accelerate in zip(twins(lambda: small(loss=weighted)), (False, True), strict=True):
             history = model.fit(
-                batches, epochs=2, shuffle=False, callbacks=[batches.callback], verbose=0, accelerate=accelerate,
-                validation_data=(x, y),
+                x, y, batch_size=16, seed=SEED, epochs=2, verbose=0, accelerate=accelerate,
+                validation_data=(x, y), validation_batch_size=32,
             )  # fmt: skip
             both.append(history.history)
         assert_same(both[1], both[0])
@@ -274,7 +270,7 @@ def stock_model():
         ]
     )
     model.compile(optimizer=keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    return kerasnets.accelerate(model)
+    return kerasnets.accelerate(model, trust=True)
 
 
 def test_stock_keras_models(arrays):
@@ -376,23 +372,11 @@ def test_batch_norm_of_many_values_far_from_zero(convolution):
         np.testing.assert_allclose(actual, expected, rtol=0, atol=bound, err_msg=name)
 
 
-def test_evaluate_and_predict_of_the_package_s_batches(arrays):
-    """In the batches' own order, as stock Keras."""
-    x, y = arrays
-    model = small(metrics=["accuracy"])
-    batches = Batches(x, y, 32, SEED)
-    batches.set_epoch(2)
-    expected = model.predict(batches, verbose=0, accelerate=False)
-    np.testing.assert_allclose(model.predict(batches, verbose=0), expected, rtol=1e-4, atol=1e-5)
-    expected = model.evaluate(batches, verbose=0, accelerate=False)
-    np.testing.assert_allclose(model.evaluate(batches, verbose=0), expected, rtol=1e-5)
-
-
 def test_fit_after_fit_and_what_is_changed_between(arrays):
     """After more epochs, a new learning rate, other weights, a new compile, and a frozen layer."""
     x, y = arrays
     with precision("float64"):
-        stock, fast = fit_both_in_order(small, x, y, epochs=1)
+        stock, fast = fit_both_in_order(lambda: kerasnets.accelerate(small(), trust=True), x, y, epochs=1)
         begin = [w * 0.5 for w in stock.get_weights()]
 
         def rate(model):

@@ -1,0 +1,213 @@
+"""The fast path: engines that run many steps per call, one per backend, inside Keras's own ``fit``.
+
+Keras's loop stays in charge of arguments, epochs, validation, callbacks and history. Two things are ours: the data
+adapter (:mod:`~kerasnets.engine.source`), which keeps the arrays on the device, and the function that runs a block of
+steps in one call of the backend's engine. What must not run that way is decided in :mod:`~kerasnets.engine.fallback`.
+"""
+
+import contextlib
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasnets.checks import check_integer
+from kerasnets.engine import fallback
+from kerasnets.engine.callbacks import BlockCallbacks, steps_between_looks
+from kerasnets.engine.source import Arrays, arrays_source, split
+
+
+def engine_of(model: keras.Model):
+    """The engine of `model` on the active backend; it is kept with the model, and so are its compiled programs."""
+    if "_kerasnets_engine" not in model.__dict__:
+        module = importlib.import_module(f"kerasnets.engine.{keras.config.backend()}")
+        model.__dict__["_kerasnets_engine"] = module.Engine(model)
+    return model.__dict__["_kerasnets_engine"]
+
+
+def fit(model: keras.Model, stock: Callable, *args, fast: bool = True, seed: int | None = None, **kwargs):
+    """``keras.Model.fit``, with blocks of steps where the model and the data allow it.
+
+    Args:
+        model: the model.
+        stock: stock Keras's bound ``fit``.
+        *args: arguments of ``keras.Model.fit``.
+        fast: False for stock Keras's own steps.
+        seed: seed of the order of batches, which is a function of (seed, epoch); None for the one given to
+            ``keras.utils.set_random_seed``, or a new one. It needs arrays: other data has an order of its own.
+        **kwargs: arguments of ``keras.Model.fit``.
+
+    Returns:
+        The ``keras.callbacks.History``.
+
+    Raises:
+        ValueError: `seed` is no whole number from 0, or is given for data with an order of its own.
+    """
+    options = _bound(keras.Model.fit, model, args, kwargs)
+    if seed is not None:
+        check_integer("seed", seed, low=0)
+    model._assert_compile_called("fit")
+    engine = _engine_if(fast, model, "train")
+    if engine is None and seed is None:
+        return stock(**options)
+    train, test = _fit_sources(options, seed, engine is not None)
+    if seed is not None and train is None:
+        raise ValueError(
+            f"seed={seed} sets the order of arrays, but x is a {type(options['x']).__name__}, which has an order of its "
+            "own. Leave seed out."
+        )
+    if train is not None:
+        options["callbacks"] = _callbacks(model, options, train, test)
+    with contextlib.ExitStack() as stack:
+        if engine is not None:
+            blocks = train is not None and isinstance(options["callbacks"], BlockCallbacks)
+            if blocks:
+                _set_strides(options["callbacks"], in_fit=True)
+            elif test is not None:
+                test.run_in_blocks(1)
+            stack.enter_context(_function(model, engine, "train", train if blocks else None))
+            stack.enter_context(_function(model, engine, "test", test))
+        return stock(**options)
+
+
+def evaluate(model: keras.Model, stock: Callable, *args, fast: bool = True, **kwargs):
+    """``keras.Model.evaluate``; arguments as in :func:`fit`."""
+    if "_use_cached_eval_dataset" in kwargs:  # stock fit's own call, for which fit has prepared everything
+        return stock(*args, **kwargs)
+    options = _bound(keras.Model.evaluate, model, args, kwargs)
+    model._assert_compile_called("evaluate")
+    engine = _engine_if(fast, model, "test")
+    if engine is None:
+        return stock(**options)
+    source = None
+    if options["steps"] is None and not _callback_list(options) and not keras.config.max_steps_per_epoch():
+        source = arrays_source(*(options[k] for k in ("x", "y", "sample_weight")), batch_size=options["batch_size"])
+    if source is not None:
+        options |= {"x": source, "y": None, "sample_weight": None}
+        options["callbacks"] = BlockCallbacks(
+            options["callbacks"], test=source, add_progbar=options["verbose"] != 0, verbose=options["verbose"],
+            epochs=1, steps=source.steps, model=model,
+        )  # fmt: skip
+        _set_strides(options["callbacks"])
+    with _function(model, engine, "test", source):
+        return stock(**options)
+
+
+def predict(model: keras.Model, stock: Callable, *args, fast: bool = True, **kwargs):
+    """``keras.Model.predict``; arguments as in :func:`fit`."""
+    options = _bound(keras.Model.predict, model, args, kwargs)
+    engine = _engine_if(fast and model.built, model, "predict")
+    if engine is None:
+        return stock(**options)
+    source = None
+    if options["steps"] is None and not keras.config.max_steps_per_epoch():
+        source = arrays_source(options["x"], batch_size=options["batch_size"])
+    if source is not None:
+        source.run_in_blocks(1)
+        source.building = False
+        options["x"] = source
+    with _function(model, engine, "predict", source):
+        return stock(**options)
+
+
+# Sources
+
+
+def _fit_sources(options: dict[str, Any], seed: int | None, fast: bool) -> tuple[Arrays | None, Arrays | None]:
+    """The sources of the training and of its validation, put into the options; None for data that is not arrays."""
+    train = test = None
+    limited = bool(keras.config.max_steps_per_epoch())
+    given = {"x": options["x"], "y": options["y"], "sample_weight": options["sample_weight"]}
+    by_stock = options["shuffle"] not in (True, False) or options["steps_per_epoch"] is not None or limited
+    if not by_stock or seed is not None:
+        validation_data = options["validation_data"]
+        if options["validation_split"] and validation_data is None and arrays_source(**given) is not None:
+            parts, validation_data = split(*given.values(), options["validation_split"])
+            given = dict(zip(given, parts, strict=True))
+        order = _seed(seed) if options["shuffle"] else None
+        train = arrays_source(
+            **given, batch_size=options["batch_size"], class_weight=options["class_weight"], seed=order,
+            epoch=options["initial_epoch"],
+        )  # fmt: skip
+        if train is not None:
+            options |= {"x": train, "y": None, "sample_weight": None, "class_weight": None, "shuffle": False}
+            options |= {"validation_split": 0.0, "validation_data": validation_data}
+    if fast and options["validation_data"] is not None and options["validation_steps"] is None and not limited:
+        held_out = keras.utils.unpack_x_y_sample_weight(options["validation_data"])
+        test = arrays_source(*held_out, batch_size=options["validation_batch_size"] or options["batch_size"])
+        if test is not None:
+            options["validation_data"] = test
+    return train, test
+
+
+def _seed(seed: int | None) -> int:
+    if seed is None:
+        seed = keras.src.utils.rng_utils.get_random_seed()
+    return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
+
+
+# Keras's loop
+
+
+def _bound(method: Callable, model: keras.Model, args: tuple, kwargs: dict) -> dict[str, Any]:
+    given = inspect.signature(method).bind(model, *args, **kwargs)
+    given.apply_defaults()
+    options = dict(given.arguments)
+    del options["self"]
+    others = options.pop("kwargs", {})
+    return options | others
+
+
+def _engine_if(fast: bool, model: keras.Model, kind: str):
+    """The engine, or None where stock Keras's own steps run, after the warning that says why."""
+    if not fast:
+        return None
+    reason = fallback.why_not(model, kind)
+    if reason is None:
+        engine = engine_of(model)
+        reason = engine.why_not(model)
+    if reason is not None:
+        fallback.warn_once(reason)
+        return None
+    return engine
+
+
+def _callback_list(options: dict[str, Any]) -> bool:
+    return isinstance(options["callbacks"], keras.callbacks.CallbackList)
+
+
+def _callbacks(model: keras.Model, options: dict[str, Any], train: Arrays, test: Arrays | None):
+    """A list of callbacks that knows the sources; the user's own where one was given."""
+    if _callback_list(options) or options["steps_per_epoch"] is not None or keras.config.max_steps_per_epoch():
+        return options["callbacks"]
+    epochs = min(options["epochs"], keras.config.max_epochs() or options["epochs"])
+    return BlockCallbacks(
+        options["callbacks"], train=train, test=test, add_history=True, add_progbar=options["verbose"] != 0,
+        verbose=options["verbose"], epochs=epochs, steps=train.steps, model=model,
+    )  # fmt: skip
+
+
+def _set_strides(callbacks: BlockCallbacks, in_fit: bool = False) -> None:
+    for phase, source in callbacks.sources.items():
+        if source is not None:
+            source.run_in_blocks(steps_between_looks(callbacks.callbacks, phase, source.steps, in_fit))
+
+
+@contextlib.contextmanager
+def _function(model: keras.Model, engine, kind: str, source: Arrays | None):
+    """Inside, Keras's loop calls the engine; afterwards the model has the function that it had."""
+    name = f"{kind}_function"
+    ours = engine.batches(kind) if source is None else engine.block(kind, source)
+    if ours is None:
+        yield
+        return
+    before = getattr(model, name)
+    setattr(model, name, ours)
+    try:
+        yield
+    finally:
+        if getattr(model, name) is ours:
+            setattr(model, name, before)

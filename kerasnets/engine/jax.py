@@ -1,0 +1,230 @@
+"""Many training steps on JAX as one compiled loop.
+
+Stock Keras dispatches every step by itself and hands it a batch from the host. Here the data lies on the device, and
+one dispatch runs any number of steps of Keras's own ``train_step``, each gathering its batch by an index order.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from kerasnets import layers
+from kerasnets.engine.labels import check_batch
+from kerasnets.engine.layer_patches import view
+from kerasnets.engine.source import Arrays
+
+
+class Engine:
+    """Runs a model's steps; between two calls the variables hold their state.
+
+    Args:
+        model: a compiled Functional or Sequential model; for predictions it need not be compiled.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+        self._programs: dict[str, tuple] = {}
+
+    @staticmethod
+    def why_not(model: keras.Model) -> str | None:
+        """What of `model` this engine can't run; None if it can."""
+        return None if model.jit_compile else "jit_compile is off"
+
+    @staticmethod
+    def put(array: np.ndarray) -> jax.Array:
+        """`array` on the device."""
+        return jax.device_put(array)
+
+    def block(self, kind: str, source: Arrays) -> Callable:
+        """A ``train_function``, ``test_function`` or ``predict_function`` that runs the source's next block."""
+
+        def run(state, _ticks):
+            rows, begin, end = source.next_block(self.put)
+            data = source.pack(source.leaves(self.put))
+            program = self._program("predict" if kind == "predict" else f"{kind} block", kind)
+            with _state_given_back(self.model, state):
+                if kind == "predict":
+                    return program(state, jax.tree.map(lambda a: a[rows[begin]], data))
+                # Keras may share one array between variables, such as a zero; a donated buffer must be given once.
+                return program(_distinct(state), data, rows, begin, end)
+
+        return run
+
+    def batches(self, kind: str) -> Callable | None:
+        """The same for data that comes batch by batch; None where stock Keras's function does as well."""
+        if kind == "predict" or not self._has_patches():
+            return None
+
+        def run(state, iterator):
+            batch = next(iterator)
+            check_batch(self.model, batch)
+            with _state_given_back(self.model, state):
+                return self._program(kind, kind)(_distinct(state), batch)
+
+        return run
+
+    def forward(self) -> Callable:
+        """A function of a NumPy batch of inputs to the NumPy outputs, compiled for each shape at its first use."""
+        model, changed = self.model, []
+
+        def run(state, x):
+            outputs, new = view(model, _call_of_here()).stateless_call(*state, x, training=False)
+            changed[:] = [i for i, (a, b) in enumerate(zip(state[1], new, strict=True)) if a is not b]
+            return outputs, [new[i] for i in changed]
+
+        compiled = jax.jit(run)
+
+        def forward(images):
+            others = model.non_trainable_variables
+            outputs, new = compiled(([v.value for v in model.trainable_variables], [v.value for v in others]), images)
+            for index, value in zip(changed, new, strict=True):  # random generators, mostly
+                others[index].assign(value)
+            return np.asarray(outputs)
+
+        return forward
+
+    def _program(self, name: str, kind: str) -> Callable:
+        """The compiled function of this name; like stock Keras's it is made once per ``compile`` of the model."""
+        config = getattr(self.model, "_compile_config", None)
+        if name not in self._programs or self._programs[name][0] is not config:
+            self._programs[name] = config, self._made(name, kind)
+        return self._programs[name][1]
+
+    def _made(self, name: str, kind: str) -> Callable:
+        model = self.model
+
+        # Compiled by itself: its trace is kept for each shape of a batch, so that it takes Python's attributes as
+        # constants when stock Keras does, however many steps the loop around it has.
+        @jax.jit
+        def step(state, batch):
+            outputs, new = getattr(view(model, _call_of_here()), f"{kind}_step")(state, batch)
+            return outputs, (state[0], new) if kind == "predict" else new
+
+        if name != f"{kind} block":
+            return jax.jit(step, donate_argnums=() if kind == "predict" else 0)
+
+        def block(state, data, rows, begin, end):
+            def body(i, state):
+                return step(state, jax.tree.map(lambda a: a[rows[i]], data))[1]
+
+            state = jax.lax.fori_loop(begin, end, body, state)
+            with keras.StatelessScope(list(zip(model.metrics_variables, state[-1], strict=True))):
+                logs = model.get_metrics_result()
+            return logs, state
+
+        return jax.jit(block, donate_argnums=0)
+
+    def _has_patches(self) -> bool:
+        call_of = _call_of_here()
+        return any(call_of(layer) is not None for layer in self.model._flatten_layers())
+
+
+class _state_given_back:  # noqa: N801 (a context manager)
+    """Gives the variables their values back where a step fails: stock Keras takes them out before it begins."""
+
+    def __init__(self, model: keras.Model, state: tuple):
+        self.model, self.state = model, state
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if kind is None:
+            return
+        model = self.model
+        groups = [model.trainable_variables, model.non_trainable_variables]
+        if len(self.state) == 4:
+            groups.append(model.optimizer.variables)
+        if len(self.state) > 2:
+            groups.append(model.metrics_variables)
+        for variables, values in zip(groups, self.state, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                if variable._value is None and not value.is_deleted():
+                    variable.assign(value)
+
+
+def _distinct(state):
+    seen = set()
+
+    def one(value):
+        pointer = value.unsafe_buffer_pointer()
+        if pointer in seen:
+            return jnp.array(value, copy=True)
+        seen.add(pointer)
+        return value
+
+    return jax.tree.map(one, state)
+
+
+def _call_of_here() -> Callable:
+    """:func:`_call_of` on a CPU; elsewhere XLA's own operations are the fastest."""
+    return _call_of if jax.default_backend() == "cpu" else lambda layer: None
+
+
+def _call_of(layer: keras.Layer) -> Callable | None:
+    """A function that does what ``layer.call`` does, faster on a CPU; None to keep the layer's own."""
+    if "call" in vars(layer):
+        return None
+    kind = type(layer)
+    if kind in (layers.Conv2D, keras.layers.Conv2D):
+        border = getattr(layer, "_border", None)
+        odd = all(size % 2 for size in layer.kernel_size)
+        simple = layer.strides == layer.dilation_rate == (1, 1) and layer.groups == 1 and not layer.lora_enabled
+        if simple and odd and border is None and layer.data_format == "channels_last":
+            return lambda x: _conv(layer, x)
+    if kind is keras.layers.MaxPooling2D and layer.padding == "valid" and layer.pool_size == layer.strides:
+        return (lambda x: _max_pool(x, layer.pool_size)) if layer.data_format == "channels_last" else None
+    return None
+
+
+def _conv(layer, x):
+    """The convolution as shifted slices and one matrix product: XLA's own on a CPU is several times slower."""
+    height, width = layer.kernel_size
+    kernel = layer.kernel.value
+    if layer.padding == "same":
+        x = jnp.pad(x, ((0, 0), (height // 2,) * 2, (width // 2,) * 2, (0, 0)))
+    rows, columns = x.shape[1] - height + 1, x.shape[2] - width + 1
+    patches = jnp.concatenate(
+        [x[:, i : i + rows, j : j + columns] for i in range(height) for j in range(width)], axis=-1
+    )
+    y = patches @ kernel.reshape(-1, kernel.shape[-1])
+    if layer.bias is not None:
+        y = y + layer.bias.value
+    return y if layer.activation is None else layer.activation(y)
+
+
+def _max_pool(x, size):
+    """Max-pooling whose gradient goes to the first of equal values, as XLA's and PyTorch's does."""
+    height, width = size
+    rows, columns = x.shape[1] // height, x.shape[2] // width
+    parts = [x[:, i : rows * height : height, j : columns * width : width] for i in range(height) for j in range(width)]
+    return _first_max(*parts)
+
+
+@jax.custom_vjp
+def _first_max(*parts):
+    largest = parts[0]
+    for part in parts[1:]:
+        largest = jnp.maximum(largest, part)
+    return largest
+
+
+def _first_max_forward(*parts):
+    largest = _first_max(*parts)
+    return largest, (parts, largest)
+
+
+def _first_max_backward(saved, gradient):
+    parts, largest = saved
+    taken, gradients = jnp.zeros(largest.shape, bool), []
+    for part in parts:
+        chosen = (part == largest) & ~taken
+        gradients.append(jnp.where(chosen, gradient, 0))
+        taken |= chosen
+    return tuple(gradients)
+
+
+_first_max.defvjp(_first_max_forward, _first_max_backward)

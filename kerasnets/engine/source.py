@@ -1,0 +1,248 @@
+"""Arrays as a source of batches: the one owner of their order, and a Keras ``DataAdapter``.
+
+Keras's loop takes an adapter and asks it for batches. This one serves two readers. An engine that runs whole blocks of
+steps gathers the batches on the device; Keras's loop then gets one empty tick per block. Keras's own step gets real
+batches in the same order.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.trainers.data_adapters import array_slicing
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter, can_convert_arrays
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+
+from kerasnets.batches import epoch_order
+
+
+class Arrays(DataAdapter):
+    """Batches of arrays, in an order that is a function of (seed, epoch).
+
+    Args:
+        inputs: what a batch is made of, as Keras packs it: a nest of arrays and None, the examples on the first axis.
+        batch_size: examples per batch; the last batch may be smaller.
+        seed: seed of the order, or None to keep the order of the arrays.
+        epoch: the number of the first epoch, from 0.
+
+    Attributes:
+        in_blocks: whether an engine runs the steps; else the adapter yields real batches.
+        blocks: first step of each block, and the step after its last.
+        building: whether Keras may still ask for a real batch, to build the model and its metrics from.
+        epoch: the number of the epoch; ``fit`` sets it, since a callback may begin at a later one.
+    """
+
+    def __init__(self, inputs, batch_size: int, seed: int | None = None, epoch: int = 0):
+        self.inputs = inputs
+        self.batch_size_ = batch_size
+        self.seed = seed
+        self.epoch = epoch
+        self.in_blocks = False
+        self.n = len(_leaves(inputs)[0])
+        self.steps = -(-self.n // batch_size)
+        self.blocks = [(step, step + 1) for step in range(self.steps)]
+        self._full = self.n // batch_size
+        self._position = 0
+        self._device_leaves = None
+        self._device_rows: tuple[Any, list] = (None, [])
+        self._host_order: tuple[Any, Any] = (None, None)
+        self.building = True
+
+    # Keras's side
+
+    @property
+    def num_batches(self) -> int:
+        """Batches per epoch; in blocks, the number of blocks."""
+        return len(self.blocks) if self.in_blocks else self.steps
+
+    @property
+    def batch_size(self) -> int:
+        """Examples per batch."""
+        return self.batch_size_
+
+    @property
+    def has_partial_batch(self) -> bool:
+        """Whether the last batch is smaller."""
+        return self._full < self.steps
+
+    @property
+    def partial_batch_size(self) -> int | None:
+        """Examples in a smaller last batch."""
+        return self.n % self.batch_size_ or None
+
+    def on_epoch_begin(self) -> None:
+        """Start at the first block."""
+        self._position = 0
+
+    def on_epoch_end(self) -> None:
+        """From now on ticks: Keras resets its iterator after it has built the model from a batch."""
+        self.building = False
+
+    def get_numpy_iterator(self, **kwargs) -> Iterator:
+        """The batches of this epoch."""
+        return (self.batch(index) for index in range(self.steps))
+
+    def get_jax_iterator(self, **kwargs) -> Iterator:
+        """The batches of this epoch."""
+        return self.get_numpy_iterator()
+
+    def get_torch_dataloader(self, **kwargs):
+        """The batches of this epoch as tensors on the device; in blocks ticks, after an example to build from.
+
+        A ``DataLoader``, since each iteration over one takes a number from PyTorch's global generator: dropout then
+        draws the same masks as in stock Keras.
+        """
+        import torch
+
+        if not self.in_blocks:
+            items = _Batches(self)
+        elif self.building:
+            items = [keras.tree.map_structure(lambda a: None if a is None else torch.from_numpy(a), self.example())]
+        else:
+            items = [()] * len(self.blocks)
+        return torch.utils.data.DataLoader(items, batch_size=None, collate_fn=lambda item: item)
+
+    def get_tf_dataset(self, **kwargs):
+        """Ticks, or the batches of this epoch."""
+        import tensorflow as tf
+
+        if self.in_blocks:
+            return tf.data.Dataset.range(len(self.blocks))
+        leaves = [tf.constant(leaf) for leaf in _leaves(self.inputs)]
+
+        def rows():
+            order = self._order()
+            for begin in range(0, self.n, self.batch_size_):
+                yield order[begin : begin + self.batch_size_]
+
+        indices = tf.data.Dataset.from_generator(rows, output_signature=tf.TensorSpec([None], tf.int64))
+        return indices.map(lambda chosen: self.pack([tf.gather(leaf, chosen) for leaf in leaves]))
+
+    def batch(self, index: int):
+        """Batch number `index` of this epoch as NumPy arrays."""
+        if self._host_order[0] != self.epoch:
+            self._host_order = self.epoch, self._order()
+        rows = self._host_order[1][index * self.batch_size_ : (index + 1) * self.batch_size_]
+        return self.pack([leaf[rows] for leaf in _leaves(self.inputs)])
+
+    # The engine's side
+
+    def run_in_blocks(self, stride: int | None) -> None:
+        """Let an engine run the steps, `stride` at a time, or None for an epoch at once.
+
+        Blocks end at multiples of `stride`, and before a smaller last batch: all batches of a block have one size.
+        """
+        self.in_blocks, self.blocks = True, []
+        for begin, end in ((0, self._full), (self._full, self.steps)):
+            while begin < end:
+                stop = end if stride is None else min(end, begin + stride - begin % stride)
+                self.blocks.append((begin, stop))
+                begin = stop
+
+    def next_block(self, put: Callable) -> tuple[Any, int, int]:
+        """The next block: row numbers ``(steps, batch)`` on the device, the first of its steps, and the one after."""
+        begin, end = self.blocks[self._position]
+        self._position += 1
+        if self._device_rows[0] != self.epoch:
+            order = self._order()
+            full = self._full * self.batch_size_
+            groups = [order[:full].reshape(-1, self.batch_size_), order[None, full:]]
+            self._device_rows = self.epoch, [put(group) if group.size else None for group in groups]
+        full_rows, last_rows = self._device_rows[1]
+        if begin < self._full:
+            return full_rows, begin, end
+        return last_rows, 0, 1
+
+    def leaves(self, put: Callable) -> list:
+        """The arrays on the device, without None, in the order of ``keras.tree.flatten``."""
+        if self._device_leaves is None:
+            self._device_leaves = [put(leaf) for leaf in _leaves(self.inputs)]
+        return self._device_leaves
+
+    def pack(self, leaves: list):
+        """A batch, structured as Keras structures it, from its arrays in the order of :meth:`leaves`."""
+        return pack_like(self.inputs, leaves)
+
+    def example(self):
+        """A batch as NumPy arrays, for what is built from its shapes and types."""
+        return self.pack([leaf[: self.batch_size_].copy() for leaf in _leaves(self.inputs)])
+
+    def _order(self) -> np.ndarray:
+        return np.arange(self.n) if self.seed is None else epoch_order(self.n, self.seed, self.epoch)
+
+
+class _Batches:
+    """The batches of an epoch as a sequence of tensors."""
+
+    def __init__(self, source: Arrays):
+        self.source = source
+
+    def __len__(self) -> int:
+        return self.source.steps
+
+    def __getitem__(self, index: int):
+        batch = self.source.batch(index)
+        return keras.tree.map_structure(lambda a: None if a is None else keras.ops.convert_to_tensor(a), batch)
+
+
+def _leaves(data) -> list:
+    return [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+
+
+def pack_like(structure, leaves: list):
+    """`leaves` in the nest `structure`, whose None leaves stay."""
+    rest = iter(leaves)
+    flat = [None if leaf is None else next(rest) for leaf in keras.tree.flatten(structure)]
+    return keras.tree.pack_sequence_as(structure, flat)
+
+
+def arrays_source(
+    x, y=None, sample_weight=None, *, batch_size=None, class_weight=None, seed: int | None = None, epoch: int = 0
+) -> Arrays | None:
+    """The source of a data set that is given as arrays; None if it isn't, or if the arrays aren't dense numbers.
+
+    Raises:
+        ValueError: what Keras says of arrays, weights and lengths that don't fit together.
+    """
+    if x is None or not can_convert_arrays((x, y, sample_weight)):
+        return None
+    adapter = ArrayDataAdapter(
+        x, y, sample_weight=sample_weight, class_weight=class_weight, batch_size=batch_size, shuffle=False
+    )
+    try:
+        inputs = keras.tree.map_structure(_as_numpy, adapter._inputs)
+    except _NotDenseError:
+        return None
+    return Arrays(inputs, adapter.batch_size, seed, epoch) if adapter._num_samples else None
+
+
+def split(x, y, sample_weight, share: float):
+    """Keras's own split of arrays into a training and a validation part."""
+    return array_slicing.train_validation_split((x, y, sample_weight), validation_split=share)
+
+
+class _NotDenseError(Exception):
+    """Sparse or ragged arrays, text, or numbers in foreign byte order."""
+
+
+_DENSE = (
+    array_slicing.NumpySliceable,
+    array_slicing.TorchSliceable,
+    array_slicing.TensorflowSliceable,
+    array_slicing.PandasDataFrameSliceable,
+    array_slicing.PandasSeriesSliceable,
+)
+
+
+def _as_numpy(leaf):
+    """An array of any library as Keras would slice it, floats in Keras's float type."""
+    if leaf is None:
+        return None
+    sliceable = array_slicing.convert_to_sliceable(leaf, target_backend="numpy")
+    if type(sliceable) not in _DENSE or getattr(leaf, "is_sparse", False):
+        raise _NotDenseError
+    array = np.asarray(sliceable.convert_to_numpy(sliceable[:]))
+    if array.dtype.kind not in "biuf" or not array.dtype.isnative:
+        raise _NotDenseError
+    return array

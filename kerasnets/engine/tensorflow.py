@@ -1,0 +1,213 @@
+"""Many training steps on TensorFlow as one loop in a compiled function.
+
+Stock Keras dispatches every step by itself and hands it a batch through ``tf.data``. Here the data lies on the device,
+and one dispatch runs any number of steps of Keras's own ``train_step``, each gathering its batch by an index order.
+XLA compiles the loop, except for networks with convolutions on a CPU: TensorFlow's own are faster there.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasnets import layers
+from kerasnets.engine.fallback import warn_once
+from kerasnets.engine.layer_patches import view
+from kerasnets.engine.source import Arrays
+
+
+class Engine:
+    """Runs a model's steps; the variables hold their state at any time.
+
+    Args:
+        model: a compiled Functional or Sequential model; for predictions it need not be compiled.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+        self._programs: dict[tuple, tuple] = {}
+
+    @staticmethod
+    def why_not(model: keras.Model) -> str | None:
+        """What of `model` this engine can't run; None if it can."""
+        used = tf.distribute.has_strategy() or model._distribute_strategy is not None
+        return "a tf.distribute strategy is in use" if used else None
+
+    @staticmethod
+    def put(array: np.ndarray) -> tf.Tensor:
+        """`array` on the device."""
+        return tf.convert_to_tensor(array)
+
+    def block(self, kind: str, source: Arrays) -> Callable:
+        """A ``train_function``, ``test_function`` or ``predict_function`` that runs the source's next block."""
+
+        def run(_ticks):
+            rows, begin, end = source.next_block(self.put)
+            leaves = source.leaves(self.put)
+            program = self._program(kind, source, leaves, rows)
+            if program is not None:
+                return program(leaves, rows, tf.constant(begin), tf.constant(end))
+            stock = self._stock(kind)
+            for chosen in rows[begin:end]:
+                outputs = stock(source.pack([tf.gather(leaf, chosen) for leaf in leaves]))
+            return outputs
+
+        return run
+
+    def batches(self, kind: str) -> None:
+        """None: for data that comes batch by batch stock Keras's function does as well."""
+
+    def forward(self) -> Callable:
+        """A function of a NumPy batch of inputs to the NumPy outputs, compiled for each shape at its first use."""
+
+        def run(x):
+            return view(self.model, _call_of)(x, training=False)
+
+        compiled, concrete = tf.function(run, jit_compile=True, autograph=False), {}
+
+        def forward(images):
+            x = tf.constant(images)
+            if images.shape not in concrete:
+                concrete[images.shape] = compiled.get_concrete_function(x)
+            return concrete[images.shape](x).numpy()
+
+        return forward
+
+    def _program(self, kind: str, source: Arrays, leaves: list, rows) -> Callable | None:
+        """The compiled function for data of this structure, or None if it can't be compiled.
+
+        Like stock Keras's it is made once per ``compile`` of the model; ``tf.function`` keeps a trace for each shape.
+        """
+        config = getattr(self.model, "_compile_config", None)
+        name = kind, repr(keras.tree.map_structure(lambda leaf: leaf is None, source.inputs))
+        if name not in self._programs or self._programs[name][0] is not config:
+            self._programs[name] = config, self._first_that_runs(kind, source, leaves, rows)
+        return self._programs[name][1]
+
+    def _first_that_runs(self, kind: str, source: Arrays, leaves: list, rows) -> Callable | None:
+        """Through XLA where that pays, else without, else None. A block of no steps tells whether it can be compiled."""
+        make = self._predict if kind == "predict" else self._loop
+        if kind != "predict":  # a loop can't make variables; stock Keras makes them in the first step
+            example = source.example()
+            parts = example if isinstance(example, tuple) else (example,)
+            self.model._symbolic_build(data_batch=tuple(part for part in parts if part is not None))
+        for jit in (True, False) if self._pays_with_xla() else (self.model.jit_compile,):
+            program = tf.function(make(kind, source), jit_compile=jit, autograph=False)
+            try:
+                arguments = leaves, rows, tf.constant(0), tf.constant(0)
+                program.get_concrete_function(*arguments) if kind == "predict" else program(*arguments)
+            except (tf.errors.OpError, NotImplementedError, TypeError, ValueError) as error:
+                reason = str(error).strip().partition("\n")[0]
+            else:
+                return program
+        warn_once(f"the step can't be compiled ({reason})")
+        return None
+
+    def _loop(self, kind: str, source: Arrays) -> Callable:
+        model = self.model
+
+        def run(leaves, rows, begin, end):
+            def body(i):
+                batch = source.pack([tf.gather(leaf, rows[i]) for leaf in leaves])
+                logs = getattr(view(model, _call_of), f"{kind}_step")(batch)
+                with tf.control_dependencies(tf.nest.flatten(logs)):
+                    return i + 1
+
+            tf.while_loop(lambda i: i < end, body, [begin])
+            return model.get_metrics_result()
+
+        return run
+
+    def _predict(self, kind: str, source: Arrays) -> Callable:
+        def run(leaves, rows, begin, end):
+            batch = source.pack([tf.gather(leaf, rows[begin]) for leaf in leaves])
+            return view(self.model, _call_of).predict_step(batch)
+
+        return run
+
+    def _pays_with_xla(self) -> bool:
+        """Whether XLA is chosen here; stock Keras takes "auto" for False on a CPU, where a loop gains by it."""
+        model = self.model
+        # A stock Keras model doesn't say what it was given.
+        if model.jit_compile or getattr(model, "given_jit_compile", "auto") != "auto":
+            return False
+        if tf.config.get_visible_devices("GPU"):
+            return False
+        convolves = any(isinstance(layer, _CONVOLUTIONS) for layer in model._flatten_layers())
+        return not convolves and keras.src.trainers.trainer.model_supports_jit(model)
+
+    def _stock(self, kind: str) -> Callable:
+        """Stock Keras's function of one batch, made once per ``compile`` of the model."""
+        model, name = self.model, f"{kind}_function"
+        config = getattr(model, "_compile_config", None)
+        if name not in self._programs or self._programs[name][0] is not config:
+            ours = getattr(model, name)
+            getattr(model, f"make_{name}")(force=True)
+            self._programs[name] = config, getattr(model, name)
+            setattr(model, name, ours)
+        stock = self._programs[name][1]
+        return (lambda batch: stock([batch])) if kind == "predict" else (lambda batch: stock(iter([batch])))
+
+
+_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+
+
+def _call_of(layer: keras.Layer) -> Callable | None:
+    """A function that does what ``layer.call`` does, by TensorFlow's fused operations; None to keep its own."""
+    if "call" in vars(layer) or layer.compute_dtype != "float32":
+        return None
+    kind = type(layer)
+    if kind is layers.Conv2D and layer.data_format == "channels_last" and layer.use_bias and not layer.lora_enabled:
+        return lambda x: _conv(layer, x)
+    if (
+        kind is layers.BatchNormalization
+        and layer.scale
+        and layer.center
+        and layer.axis in (-1, layer.input_spec.ndim - 1)
+        and not tf.config.get_visible_devices("GPU")  # where cuDNN's kernels keep other things for the gradient
+    ):
+        return lambda x, training=None: _batch_norm(layer, x, training)
+    return None
+
+
+def _conv(layer, x):
+    x = tf.nn.bias_add(layer.convolution_op(x, layer.kernel), layer.bias.value)
+    return x if layer.activation is None else layer.activation(x)
+
+
+def _batch_norm(layer, x, training):
+    if len(x.shape) not in (2, 4):
+        return type(layer).call(layer, x, training)
+    # Their values, since tf.custom_gradient wants to be told of variables.
+    gamma, beta, mean, variance = (
+        tf.convert_to_tensor(variable.value)
+        for variable in (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
+    )
+    in_training = bool(training and layer.trainable)
+    if in_training:
+        # The layer's own sums: those of FusedBatchNormV3 add up one number after the other, a hundred roundings off.
+        mean, variance = layer.batch_statistics(tf.stop_gradient(x))
+
+    @tf.custom_gradient
+    def normalised(x, gamma, beta):
+        def gradient(upstream):
+            return tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=upstream,
+                x=x,
+                scale=gamma,
+                reserve_space_1=mean,
+                reserve_space_2=variance,
+                reserve_space_3=tf.constant([], x.dtype),
+                epsilon=layer.epsilon,
+                is_training=in_training,
+            )[:3]
+
+        # Not tf.nn's function of this name, which takes no epsilon below 1.001e-5.
+        y = tf.raw_ops.FusedBatchNormV3(
+            x=x, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=layer.epsilon, is_training=False
+        ).y
+        return y, gradient
+
+    four = x if len(x.shape) == 4 else x[:, None, None, :]
+    return tf.reshape(normalised(four, gamma, beta), tf.shape(x))

@@ -1,0 +1,260 @@
+"""Training, test and prediction steps on PyTorch, traced once and repeated.
+
+Stock Keras runs its layers' Python again in every step and composes its operations from many small ones. Here one step
+(forward, loss, gradients, optimizer, metrics) is recorded, with PyTorch's fused operations instead of the layers' own,
+and the recording is repeated.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 (PyTorch's own name for it)
+from keras.src.backend.common import global_state
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+
+from kerasnets import losses
+from kerasnets.engine.fallback import parts, warn_once
+from kerasnets.engine.labels import check_batch
+from kerasnets.engine.layer_patches import view
+from kerasnets.engine.programs import Programs, snapshot, variables_of
+from kerasnets.engine.source import Arrays, pack_like
+from kerasnets.engine.torch.layers import call_of
+from kerasnets.engine.torch.optimizers import constants_of, fused_update
+from kerasnets.engine.torch.trace import UntraceableError, draws_unseeded, trace
+
+
+class Engine:
+    """Runs a model's steps; the variables hold their state at any time.
+
+    Args:
+        model: a compiled Functional or Sequential model; for predictions it need not be compiled.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+        self._programs = Programs()
+        self._untraceable: dict[str, tuple[Any, str]] = {}
+
+    @staticmethod
+    def why_not(model: keras.Model) -> str | None:
+        """What of `model` this engine can't run; None if it can."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return "torch.distributed is in use"
+        rate = getattr(getattr(model, "optimizer", None), "_learning_rate", None)
+        if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule | keras.Variable):
+            return "the learning rate is a Python function"  # to be called at every step
+        return None
+
+    @staticmethod
+    def put(array: np.ndarray) -> torch.Tensor:
+        """`array` as a tensor on the model's device, in the type that stock ``fit`` gives it."""
+        return keras.ops.convert_to_tensor(np.require(array, requirements=("C", "W")))
+
+    def block(self, kind: str, source: Arrays) -> Callable:
+        """A ``train_function``, ``test_function`` or ``predict_function`` that runs the source's next block."""
+
+        def run(_ticks):
+            rows, begin, end = source.next_block(self.put)
+            leaves = source.leaves(self.put)
+            key, step = self._program(kind, source.inputs, leaves, rows[0])
+            outputs = None
+            with torch.no_grad():
+                for chosen in rows[begin:end]:
+                    if step is not None:
+                        outputs = step(chosen, *leaves)
+                    else:
+                        outputs = self._stock_step(kind, key, source.pack([leaf[chosen] for leaf in leaves]))
+            return outputs if kind == "predict" else self.model.get_metrics_result()
+
+        return run
+
+    def batches(self, kind: str) -> Callable:
+        """The same for data that comes batch by batch: a function of a list of one batch."""
+
+        def run(data):
+            batch = data[0]
+            if kind != "predict":
+                check_batch(self.model, batch)
+            leaves = [leaf for leaf in keras.tree.flatten(batch) if leaf is not None]
+            key, step = None, None
+            if all(map(_is_dense, leaves)):
+                leaves = [leaf.to(_device()).detach() for leaf in leaves]
+                key, step = self._program(kind, batch, leaves, None)
+            if step is None:
+                return self._stock_step(kind, key, batch)
+            with torch.no_grad():
+                outputs = step(*leaves)
+            return outputs if kind == "predict" else self.model.get_metrics_result()
+
+        return run
+
+    def forward(self) -> Callable:
+        """A function of a NumPy batch of inputs to the NumPy outputs, traced for each shape at its first use."""
+        programs = {}
+
+        def run(images):
+            x = self.put(images)
+            key = (x.shape, self._key("predict")[0])
+            if key not in programs:
+                programs.clear() if len(programs) >= 64 else None
+                programs[key] = self._trace("predict", lambda x: x, [x])
+            with torch.no_grad():
+                return keras.ops.convert_to_numpy(programs[key](x))
+
+        return run
+
+    # One step, as it is traced
+
+    def _train_step(self, model, data):
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        y_pred = model(x, training=True) if model._call_has_training_arg else model(x)
+        loss = self._loss(model, x, y, y_pred, weight, training=True)
+        variables = model.trainable_variables
+        gradients = []
+        if variables:
+            scaled = model.optimizer.scale_loss(loss)
+            gradients = torch.autograd.grad(scaled, [v.value for v in variables], allow_unused=True)
+        with torch.no_grad():
+            self._measure(model, x, y, y_pred, weight, loss.detach())
+            if _looks_at_values(model.optimizer):
+                return list(gradients)
+            if gradients and not fused_update(model.optimizer, self._constants, gradients, variables):
+                model.optimizer.apply(list(gradients), variables)
+        return None
+
+    def _test_step(self, model, data):
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        y_pred = self._predict_step(model, data)
+        self._measure(model, x, y, y_pred, weight, self._loss(model, x, y, y_pred, weight, training=False))
+
+    def _predict_step(self, model, data):
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return model(x, training=False) if model._call_has_training_arg else model(x)
+
+    def _loss(self, model, x, y, y_pred, weight, training):
+        loss = model.loss
+        plain = weight is None and not model.losses and model._compile_config.config.get("loss_weights") is None
+        indices = torch.is_tensor(y) and torch.is_tensor(y_pred) and y.ndim == 1 and not y.is_floating_point()
+        plain = plain and getattr(y_pred, "_keras_mask", None) is None
+        if plain and indices and y_pred.ndim == 2 and getattr(loss, "reduction", "") == "mean":
+            dtype = getattr(torch, loss.dtype)
+            if type(loss) is losses.CrossEntropyLoss or type(loss) is losses.NLLLoss:
+                each = loss._class_weight(y_pred.shape[-1])
+                y_pred, y = y_pred.to(dtype), y.long()
+                if type(loss) is losses.CrossEntropyLoss:
+                    return F.cross_entropy(
+                        y_pred, y, each, ignore_index=loss.ignore_index, label_smoothing=loss.label_smoothing
+                    )
+                log_p = torch.log(y_pred) if loss.from_probabilities else y_pred
+                return F.nll_loss(log_p, y, each, ignore_index=loss.ignore_index)
+        return model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weight, training=training)
+
+    def _measure(self, model, x, y, y_pred, weight, loss):
+        size = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None).shape[0]
+        tracker = model._loss_tracker
+        tracker.total.value.add_(loss, alpha=size)
+        tracker.count.value.add_(size)
+        model.compute_metrics(x, y, y_pred, weight)
+
+    # Programs
+
+    def _program(self, kind: str, structure, leaves: list, rows: torch.Tensor | None) -> tuple[Any, Callable | None]:
+        """The traced step for data of these shapes and its key; None where stock Keras's step should run."""
+        failed = self._untraceable.get(kind)
+        if failed is not None and failed[0] is getattr(self.model, "_compile_config", None):
+            return None, None
+        state, held = self._key(kind)
+        shapes = tuple(
+            # A CUDA graph reads and writes where it did when it was captured; a single batch is copied there.
+            (t.shape, t.dtype, t.data_ptr() if rows is not None and t.is_cuda else 0)
+            for t in leaves
+        )
+        nest = keras.tree.map_structure(lambda leaf: leaf is None, structure)
+        key = (kind, None if rows is None else len(rows), repr(nest), shapes, state)
+        if rows is None:
+            compile_step = lambda: self._trace(kind, lambda *given: pack_like(structure, given), leaves)  # noqa: E731
+        else:
+
+            def gathered(chosen, *given):
+                return pack_like(structure, [leaf[chosen] for leaf in given])
+
+            compile_step = lambda: self._trace(kind, gathered, [rows, *leaves])  # noqa: E731
+        try:
+            return key, self._programs.get(key, held, compile_step)
+        except UntraceableError as error:
+            self._untraceable[kind] = (getattr(self.model, "_compile_config", None), str(error))
+            warn_once(f"the step can't be traced ({error})")
+            return None, None
+
+    def _key(self, kind: str) -> tuple:
+        """What a traced step has as constants: Keras's attributes, and where the variables' values are."""
+        model = self.model
+        key, held = snapshot(parts(model, kind))
+        variables = variables_of(model, kind)
+        compiled = [] if kind == "predict" else [model._compile_config, model.loss, model.optimizer]
+        generator = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+        constants = json.dumps(constants_of(model.optimizer), default=str) if kind == "train" else ""
+        places = tuple((v.value.data_ptr(), bool(v.trainable)) for v in variables)
+        return (key, places, tuple(map(id, compiled)), id(generator), constants), [held, variables, compiled, generator]
+
+    def _trace(self, kind: str, batch_of: Callable, examples: list[torch.Tensor]) -> Callable:
+        """The traced step as a function of tensors like `examples`, from which `batch_of` makes the batch."""
+        model = self.model
+        viewed = view(model, call_of)
+        viewed.__dict__["_losses_override"] = []
+        step = getattr(self, f"_{kind}_step")
+        self._constants = constants_of(model.optimizer) if kind == "train" else {}
+
+        def traced():
+            return trace(lambda *given: step(viewed, batch_of(*given)), examples, variables_of(model, kind))
+
+        try:
+            program = traced()
+        except UntraceableError as error:
+            if not draws_unseeded(error):
+                raise
+            program = traced()
+        if kind == "train" and _looks_at_values(model.optimizer):
+            variables = model.trainable_variables
+
+            def with_optimizer(*given):
+                model.optimizer.apply(program(*given), variables)
+
+            return with_optimizer if variables else program
+        return program
+
+    def _stock_step(self, kind: str, key, batch):
+        """Keras's own step on a batch of tensors."""
+        begin = time.perf_counter()
+        if kind == "train":
+            with torch.enable_grad():
+                outputs = self.model.train_step(batch)
+        else:
+            with torch.no_grad():
+                outputs = getattr(self.model, f"{kind}_step")(batch)
+        if key is not None:
+            self._programs.spend(key, time.perf_counter() - begin)
+        return outputs
+
+
+def _looks_at_values(optimizer) -> bool:
+    """Whether an optimizer chooses what to do by a number that the step computes, which no trace can follow.
+
+    Such an optimizer takes the traced gradients and runs by itself.
+    """
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return True
+    return bool(optimizer.gradient_accumulation_steps or (optimizer.use_ema and optimizer.ema_overwrite_frequency))
+
+
+def _is_dense(leaf) -> bool:
+    return torch.is_tensor(leaf) and leaf.layout is torch.strided
+
+
+def _device() -> torch.device:
+    return keras.ops.zeros(()).device
