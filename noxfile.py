@@ -3,6 +3,7 @@
 nox                                 lint and tests on every backend (GPU sessions skip where there is no GPU)
 nox -s "tests(jax, cpu)"            one backend; arguments after -- go to pytest
 nox -s "keras_tests(jax)"           Keras's own tests through the fast path, against stock Keras (about ten minutes)
+nox -s "comparison(jax)"            the fast path against stock Keras in some 800 cases (half an hour)
 nox -s notebooks                    runs the notebooks on every backend (a minute or two each)
 nox -s reproduce                    trains everything on full data and writes docs/results.md (about an hour)
 """
@@ -73,6 +74,18 @@ def keras_tests(session: nox.Session, backend: str) -> None:
     environment["JAX_COMPILATION_CACHE_DIR"] = str(Path(session.create_tmp()) / "jax")
     environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     session.run("python", "tests/keras_own/run.py", "-n", "auto", *session.posargs, env=environment)
+
+
+@nox.session
+@backends
+def comparison(session: nox.Session, backend: str) -> None:
+    """The fast path against stock Keras in many cases, each played both ways."""
+    install(session, backend)
+    environment = {"KERAS_BACKEND": backend, "PYTHONDONTWRITEBYTECODE": None, "OMP_NUM_THREADS": "1"}
+    environment["JAX_COMPILATION_CACHE_DIR"] = str(Path(session.create_tmp()) / "jax")
+    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    options = ["--device", "cpu", "--show-capture", "no", "-n", "auto", *session.posargs]
+    session.run("python", "-m", "pytest", "tests/comparison/compare_fit.py", *options, env=environment)
 
 
 @nox.session

@@ -17,6 +17,7 @@ import numpy as np
 from kerasnets.checks import check_integer
 from kerasnets.engine import fallback
 from kerasnets.engine.callbacks import BlockCallbacks, steps_between_looks
+from kerasnets.engine.labels import check_batch
 from kerasnets.engine.source import Arrays, arrays_source, split
 
 
@@ -54,6 +55,8 @@ def fit(model: keras.Model, stock: Callable, *args, fast: bool = True, seed: int
     if engine is None and seed is None:
         return stock(**options)
     train, test = _fit_sources(options, seed, engine is not None)
+    if engine is not None:
+        _check_labels(model, train, test)
     if seed is not None and train is None:
         raise ValueError(
             f"seed={seed} sets the order of arrays, but x is a {type(options['x']).__name__}, which has an order of its "
@@ -86,6 +89,7 @@ def evaluate(model: keras.Model, stock: Callable, *args, fast: bool = True, **kw
     if options["steps"] is None and not _callback_list(options) and not keras.config.max_steps_per_epoch():
         source = arrays_source(*(options[k] for k in ("x", "y", "sample_weight")), batch_size=options["batch_size"])
     if source is not None:
+        _check_labels(model, source)
         options |= {"x": source, "y": None, "sample_weight": None}
         options["callbacks"] = BlockCallbacks(
             options["callbacks"], test=source, add_progbar=options["verbose"] != 0, verbose=options["verbose"],
@@ -147,6 +151,12 @@ def _seed(seed: int | None) -> int:
     if seed is None:
         seed = keras.src.utils.rng_utils.get_random_seed()
     return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
+
+
+def _check_labels(model: keras.Model, *sources: Arrays | None) -> None:
+    for source in sources:
+        if source is not None:
+            check_batch(model, source.inputs)
 
 
 # Keras's loop

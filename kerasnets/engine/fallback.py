@@ -113,6 +113,8 @@ def parts(model: keras.Model, kind: str) -> Iterator[object]:
             waiting.append(layer)
         waiting.extend(getattr(layer, "_operations", ()))
         waiting.extend(getattr(getattr(layer, "_functional", None), "_operations", ()))
+    for variable in model.trainable_variables:
+        waiting += [variable.regularizer, variable.constraint]
     if kind != "predict":
         waiting += [model._compile_loss, *model.metrics]
     if kind == "train":

@@ -9,28 +9,31 @@ from kerasnets.engine import engine_of, fallback
 
 
 def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that gives a model's outputs for one image or a batch, with the least delay.
+    """A function that returns a model's outputs for one image or a batch, with the least delay.
 
-    ``model.predict`` sets up data pipeline, progress bar and callbacks at each call, tens of milliseconds for an image;
-    this only runs the network, compiled for each shape at its first use. The weights are the model's at each call.
+    ``model.predict`` sets up a data pipeline, a progress bar and callbacks at each call, which takes tens of
+    milliseconds per image. This only runs the network, compiled for each shape at its first use, with the weights that
+    the model has at each call. A model with code of your own runs through ``model.predict_on_batch``, as
+    :func:`kerasnets.accelerate` explains.
 
     Args:
-        model: a Functional or Sequential model with one input and one output.
+        model: a Functional or built Sequential model with one input and one output.
 
     Returns:
-        A function of one image, float ``(height, width)`` as the model's ``input_shape`` says, to outputs
-        ``(classes,)``; or of a batch ``(n, height, width)`` to outputs ``(n, classes)``. NumPy in and out. It raises a
+        A function from one image, float ``(height, width)`` as the model's ``input_shape`` says, to outputs
+        ``(classes,)``; or from a batch ``(n, height, width)`` to outputs ``(n, classes)``. NumPy in and out. It raises a
         ValueError for an image of another shape.
 
     Raises:
-        TypeError: `model` is no Functional or built Sequential model, or has more than one input or output.
+        TypeError: `model` is not a Functional or built Sequential model, or has more than one input or output.
     """
     if not getattr(model, "inputs", None):
         raise TypeError(f"predictor takes a Functional or a built Sequential model; got a {type(model).__name__}.")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise TypeError(f"predictor takes a model with one input and one output; {model.name!r} has others.")
     shape = tuple(model.inputs[0].shape[1:])
-    forward = engine_of(model).forward()
+    reason = fallback.why_not(model, "predict")
+    forward = engine_of(model).forward() if reason is None else model.predict_on_batch
 
     def fits(given):
         return given == shape or (
@@ -38,7 +41,7 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
         )
 
     def run(images):
-        images = np.asarray(images, dtype=keras.config.floatx())
+        images = np.asarray(images, dtype=keras.config.floatx(), order="C")
         if fits(images.shape):
             return forward(images[None])[0]
         if not fits(images.shape[1:]) or not len(images):

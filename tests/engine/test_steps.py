@@ -90,7 +90,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_in_both_precisions(name, arrays):
-    """In float64 to 1e-9; in float32 no further from stock Keras than ten times what its own rounding comes to."""
+    """In float64 to 1e-9; in float32 within ten times stock Keras's own rounding error, or 64 units in the last place."""
     options, loss, optimizer = NETWORKS[name]
     x, y = arrays
     if name == "Net":
@@ -110,7 +110,7 @@ def test_networks_in_both_precisions(name, arrays):
         stock, fast = fit_both(make, x, y, bound=1e-3, state=False)
     noise = max(np.abs(a - b).max() for a, b in zip(stock.get_weights(), exact, strict=True))
     difference = max(np.abs(a - b).max() for a, b in zip(stock.get_weights(), fast.get_weights(), strict=True))
-    assert difference <= 10 * noise
+    assert difference <= max(10 * noise, 64 * np.finfo("float32").eps)
     assert noise < 1e-2
 
 

@@ -25,7 +25,20 @@ def call_of(layer: keras.Layer) -> Callable | None:
         return lambda x: _channels_first(
             layer.data_format, x, lambda x: F.max_pool2d(x, layer.pool_size, layer.strides)
         )
+    if kind is keras.layers.SpectralNormalization:
+        return lambda x, training=False: _spectral_normalization(layer, x, training)
     return None
+
+
+def _spectral_normalization(layer, x, training):
+    """Keras's own with a choice of values instead of a branch, which no trace can follow."""
+    if training:
+        kernel = layer.kernel.value
+        empty = torch.all(kernel == 0)
+        vector, normalized = layer.normalized_weights()
+        layer.vector_u.assign(torch.where(empty, layer.vector_u.value, vector))
+        layer.kernel.assign(torch.where(empty, kernel, normalized))
+    return layer.layer(x).to(x.dtype)
 
 
 def _channels_first(data_format: str, x, function: Callable):

@@ -11,7 +11,7 @@ from kerasnets import optimizers
 def constants_of(optimizer) -> dict:
     """What a traced step has as constants: the optimizer's arguments but the learning rate, which is a variable."""
     config = optimizer.get_config()
-    return config if isinstance(config["learning_rate"], dict) else {**config, "learning_rate": None}
+    return config if isinstance(config.get("learning_rate"), dict) else {**config, "learning_rate": None}
 
 
 _KERAS_OPTIONS = (

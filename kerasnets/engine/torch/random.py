@@ -85,6 +85,14 @@ _RECORDED = {
 _SEEDING = getattr(keras_random.torch_seed_generator, "__wrapped__", keras_random.torch_seed_generator).__code__
 
 
+def _caller():
+    """The code that called PyTorch, below the tracer's own modes."""
+    frame = sys._getframe(2)
+    while frame.f_code.co_name == "__torch_function__":
+        frame = frame.f_back
+    return frame.f_code
+
+
 class SeedsAsTensors(TorchFunctionMode):
     """While a step is traced: a generator's seed stays a tensor, under a number that stands for it."""
 
@@ -96,7 +104,7 @@ class SeedsAsTensors(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         """Record what draws from such a generator; let everything else pass."""
         kwargs = kwargs or {}
-        if func is torch.Tensor.__int__ and sys._getframe(1).f_code is _SEEDING:
+        if func is torch.Tensor.__int__ and _caller() is _SEEDING:
             number = next(self._numbers)
             self._seeds[number] = args[0]
             return number

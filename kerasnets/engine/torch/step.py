@@ -199,7 +199,9 @@ class Engine:
         compiled = [] if kind == "predict" else [model._compile_config, model.loss, model.optimizer]
         generator = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
         constants = json.dumps(constants_of(model.optimizer), default=str) if kind == "train" else ""
-        places = tuple((v.value.data_ptr(), bool(v.trainable)) for v in variables)
+        places = tuple(
+            (v.value.data_ptr(), bool(v.trainable), id(v.regularizer), id(v.constraint)) for v in variables
+        )
         return (key, places, tuple(map(id, compiled)), id(generator), constants), [held, variables, compiled, generator]
 
     def _trace(self, kind: str, batch_of: Callable, examples: list[torch.Tensor]) -> Callable:
@@ -247,7 +249,7 @@ def _looks_at_values(optimizer) -> bool:
 
     Such an optimizer takes the traced gradients and runs by itself.
     """
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer | keras.optimizers.Nadam):
         return True
     return bool(optimizer.gradient_accumulation_steps or (optimizer.use_ema and optimizer.ema_overwrite_frequency))
 
