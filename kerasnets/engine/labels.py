@@ -32,7 +32,8 @@ def _with_check(loss):
     if loss is keras.losses.sparse_categorical_crossentropy:
         return losses.NLLLoss()
     if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
-        return losses.NLLLoss(ignore_index=-100 if loss.ignore_class is None else loss.ignore_class)
+        ignored = loss.get_config()["ignore_class"]  # Keras 3.16 has no attribute of this name
+        return losses.NLLLoss(ignore_index=-100 if ignored is None else ignored)
     return loss
 
 

@@ -75,28 +75,32 @@ class Engine:
         return forward
 
     def _program(self, kind: str, source: Arrays, leaves: list, rows) -> Callable | None:
-        """The compiled function for data of this structure, or None if it can't be compiled.
+        """The compiled function for data of this structure and these shapes, or None if it can't be compiled.
 
-        Like stock Keras's it is made once per ``compile`` of the model; ``tf.function`` keeps a trace for each shape.
+        Like stock Keras's it is made once per ``compile`` of the model.
         """
         config = getattr(self.model, "_compile_config", None)
-        name = kind, repr(keras.tree.map_structure(lambda leaf: leaf is None, source.inputs))
-        if name not in self._programs or self._programs[name][0] is not config:
-            self._programs[name] = config, self._first_that_runs(kind, source, leaves, rows)
-        return self._programs[name][1]
+        nest = repr(keras.tree.map_structure(lambda leaf: leaf is None, source.inputs))
+        key = (kind, nest, *((tuple(leaf.shape), leaf.dtype.name) for leaf in (*leaves, rows)))
+        if key not in self._programs or self._programs[key][0] is not config:
+            self._programs = {k: kept for k, kept in self._programs.items() if kept[0] is config}
+            self._programs[key] = config, self._compiled(kind, source, leaves, rows)
+        return self._programs[key][1]
 
-    def _first_that_runs(self, kind: str, source: Arrays, leaves: list, rows) -> Callable | None:
+    def _compiled(self, kind: str, source: Arrays, leaves: list, rows) -> Callable | None:
         """Through XLA where that pays, else without, else None. A block of no steps tells whether it can be compiled."""
-        make = self._predict if kind == "predict" else self._loop
         if kind != "predict":  # a loop can't make variables; stock Keras makes them in the first step
             example = source.example()
             parts = example if isinstance(example, tuple) else (example,)
             self.model._symbolic_build(data_batch=tuple(part for part in parts if part is not None))
+        make = self._predict if kind == "predict" else self._loop
+        arguments = leaves, rows, tf.constant(0), tf.constant(0)
         for jit in (True, False) if self._pays_with_xla() else (self.model.jit_compile,):
-            program = tf.function(make(kind, source), jit_compile=jit, autograph=False)
             try:
-                arguments = leaves, rows, tf.constant(0), tf.constant(0)
-                program.get_concrete_function(*arguments) if kind == "predict" else program(*arguments)
+                function = tf.function(make(kind, source), jit_compile=jit, autograph=False)
+                program = function.get_concrete_function(*arguments)
+                if kind != "predict":
+                    program(*arguments)
             except (tf.errors.OpError, NotImplementedError, TypeError, ValueError) as error:
                 reason = str(error).strip().partition("\n")[0]
             else:

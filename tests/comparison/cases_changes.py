@@ -182,13 +182,17 @@ def _doubled(layer):
 # Optimizer and losses
 
 
+#: Keras's own optimizers compute parts in float32 even in float64.
+PARTLY = {"rtol": 1e-5, "atol": 1e-6}
+
+
 def optimizing(name, values, make, **options):
     change(
         f"optimizer/{name}",
         lambda model: [setattr(model.optimizer, k, v) for k, v in values.items()],
         build=lambda: mlp(optimizer=make(), loss=kerasnets.losses.MSELoss()),
         kind=exact,
-        **options,
+        **{**({} if name.startswith("kerasnets") else PARTLY), **options},
     )
 
 
@@ -230,7 +234,7 @@ optimizing("kerasnets Adam, decay", {"weight_decay": 0.5}, lambda: kerasnets.opt
 optimizing("kerasnets RMSprop", {"rho": 0.2}, lambda: kerasnets.optimizers.RMSprop(0.01))
 
 
-@exact("change/optimizer/a schedule's attribute")
+@exact("change/optimizer/a schedule's attribute", **PARTLY)
 def _(trial):
     rate = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
     model = trial.accelerate(mlp(optimizer=keras.optimizers.SGD(rate), loss=kerasnets.losses.MSELoss()))
@@ -240,7 +244,7 @@ def _(trial):
     trial.fit(model, *regression())
 
 
-@exact("change/optimizer/another schedule")
+@exact("change/optimizer/another schedule", **PARTLY)
 def _(trial):
     model = mlp(
         optimizer=keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)),
@@ -252,7 +256,7 @@ def _(trial):
     trial.fit(model, *regression())
 
 
-@exact("change/optimizer/another object without compile")
+@exact("change/optimizer/another object without compile", **PARTLY)
 def _(trial):
     model = trial.accelerate(mlp(loss=kerasnets.losses.MSELoss()))
     trial.fit(model, *regression())
@@ -546,7 +550,7 @@ def _(trial):
 @case("order/predictor")
 def _(trial):
     model = trial.accelerate(
-        sequential((4,), layers.Dense(5, activation="relu"), layers.BatchNormalization(), layers.Dropout(0.4))
+        sequential((4,), layers.Dense(5, activation="relu"), layers.BatchNormalization(), layers.Dropout(0.4, seed=3))
     )
     for _ in range(2):
         trial.fit(model, *regression())

@@ -267,7 +267,7 @@ for _name, _given in {
     "validation with tensors": {"validation_data": lambda: (tensor(A[:6]), tensor(B[:6, :2]))},
     "validation with x alone": {"validation_data": (A[:6],)},
     "validation of another dtype": {"validation_data": (A[:6].astype("float64"), B[:6, :2].astype("int32"))},
-    "epochs as numpy": {"epochs": np.int64(2), "batch_size": np.int64(7)},
+    "epochs as numpy": {"epochs": np.int64(2)},
     "verbose 2": {"verbose": 2},
     "verbose 1": {"verbose": 1},
 }.items():
@@ -531,37 +531,6 @@ def _(trial):
     trial.fit(model, Parts(A, B[:, :2], uniform(N)), epochs=2, steps_per_epoch=2)
 
 
-@case("py dataset/of kerasnets")
-def _(trial):
-    from kerasnets.batches import Batches
-
-    batches = Batches(A, B[:, :2], 8, seed=3)
-    model = trial.accelerate(mlp(metrics=["mae"]))
-    trial.fit(model, batches, epochs=3, callbacks=[batches.callback])
-    trial.evaluate(model, batches)
-    trial.predict(model, Batches(A, B[:, :2], 8, seed=3))
-
-
-@case("py dataset/of kerasnets, without its callback")
-def _(trial):
-    from kerasnets.batches import Batches
-
-    trial.fit(trial.accelerate(mlp(metrics=["mae"])), Batches(A, B[:, :2], 8, seed=3), epochs=3)
-
-
-@case("py dataset/of kerasnets, a subclass")
-def _(trial):
-    from kerasnets.batches import Batches
-
-    class Doubled(Batches):
-        def __getitem__(self, index):
-            x, y = super().__getitem__(index)
-            return 2 * x, y
-
-    batches = Doubled(A, B[:, :2], 8, seed=3)
-    trial.fit(trial.accelerate(mlp(metrics=["mae"])), batches, epochs=3, callbacks=[batches.callback])
-
-
 def _endless(*arrays, size=6):
     start = 0
     while True:
@@ -597,7 +566,9 @@ def _(trial):
 @case("generator/of tensors with weights", stock=True)
 def _(trial):
     batches = [tuple(map(tensor, (A[i : i + 5], B[i : i + 5, :2], uniform(5)))) for i in (0, 5, 10, 15)]
-    trial.fit(trial.accelerate(mlp(weighted_metrics=["mae"])), iter(batches * 3), epochs=2, steps_per_epoch=4)
+    trial.fit(
+        trial.accelerate(mlp(weighted_metrics=["mae"])), (batch for batch in batches * 3), epochs=2, steps_per_epoch=4
+    )
 
 
 def _tf():

@@ -30,7 +30,7 @@ def backends(*names):
 
 layer("dense", (4,), lambda: layers.Dense(5, activation="relu"))
 layer("dense/no bias, 3 axes", (3, 4), lambda: layers.Dense(5, use_bias=False, activation="gelu"))
-layer("dense/float64", (4,), lambda: layers.Dense(5, activation="relu"), kind=exact)
+layer("linear of kerasnets/float64", (4,), lambda: kerasnets.layers.Linear(5, activation="relu"), kind=exact)
 layer("dense/lora", (4,), lambda: layers.Dense(5, lora_rank=2))
 layer("dense/activation layer", (4,), lambda: layers.Dense(5), lambda: layers.Activation("swish"))
 layer("dense/callable activation of Keras", (4,), lambda: layers.Dense(5, activation=keras.activations.softsign))
@@ -48,7 +48,12 @@ layer("conv2d/same, strides of one axis", (7, 6, 3), lambda: layers.Conv2D(4, 3,
 layer("conv2d/dilation", (9, 8, 3), lambda: layers.Conv2D(4, 3, dilation_rate=(2, 1)))
 layer("conv2d/same, dilation, even kernel", (9, 8, 3), lambda: layers.Conv2D(4, 2, dilation_rate=3, padding="same"))
 layer("conv2d/groups", (7, 6, 4), lambda: layers.Conv2D(6, 3, groups=2, use_bias=False))
-layer("conv2d/float64", (7, 6, 3), lambda: layers.Conv2D(4, 3, padding="same", activation="relu"), kind=exact)
+layer(
+    "conv2d of kerasnets/float64",
+    (7, 6, 3),
+    lambda: kerasnets.layers.Conv2D(4, 3, padding="same", activation="relu"),
+    kind=exact,
+)
 layer(
     "conv2d/channels first",
     (3, 7, 6),

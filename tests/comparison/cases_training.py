@@ -26,8 +26,17 @@ N = 20
 # Optimizers: in float64, where no rounding is near to the roots of Adam and its kin
 
 
+#: Keras's own optimizers compute parts in float32 even so.
+PARTLY = {"rtol": 1e-5, "atol": 1e-6}
+
+
+SCHEDULE_FREE = "stock Keras takes the new value of the momentum for the old one, both being one tensor"
+
+
 def optimizer(name, make, kind=exact, **options):
-    @kind(f"optimizer/{name}", **options)
+    partly = {} if name.startswith("kerasnets") else PARTLY
+
+    @kind(f"optimizer/{name}", **{**partly, **options})
     def _(trial):
         model = trial.accelerate(mlp(optimizer=make(), loss=kerasnets.losses.MSELoss()))
         x, y = regression()
@@ -121,7 +130,7 @@ for _name, _make in {
         kerasnets.schedules.ExponentialLR(0.1, 0.8), momentum=0.9
     ),
 }.items():
-    optimizer(_name, _make)
+    optimizer(_name, _make, **({"known": {"torch": SCHEDULE_FREE}} if _name == "ScheduleFreeAdamW" else {}))
 
 
 for _name, _make in {
@@ -138,7 +147,7 @@ def _(trial):
     trial.all(trial.accelerate(mlp(optimizer="sgd")), *regression())
 
 
-@exact("optimizer/learning rate is a Python function", user_code=True)
+@exact("optimizer/learning rate is a Python function", **PARTLY, user_code=True)
 def _(trial):
     rates = iter([0.1, 0.01, 0.2, 0.05] * 50)
     trial.fit(
@@ -147,7 +156,7 @@ def _(trial):
     )
 
 
-@exact("optimizer/schedule of the user's", traceable=True)
+@exact("optimizer/schedule of the user's", **PARTLY, traceable=True)
 def _(trial):
     class Rate(schedules.LearningRateSchedule):
         def __call__(self, step):
@@ -159,7 +168,7 @@ def _(trial):
     )
 
 
-@exact("optimizer/of the user's", traceable=True)
+@exact("optimizer/of the user's", **PARTLY, traceable=True)
 def _(trial):
     class Signs(optimizers.SGD):
         def update_step(self, gradient, variable, learning_rate):
@@ -168,30 +177,21 @@ def _(trial):
     trial.fit(trial.accelerate(mlp(optimizer=Signs(0.1), loss=kerasnets.losses.MSELoss())), *regression())
 
 
-@exact("optimizer/several")
+@exact("optimizer/several", **PARTLY)
 def _(trial):
-    model = mlp(loss=kerasnets.losses.MSELoss())
-    groups = [
-        (optimizers.SGD(0.1, momentum=0.5), lambda v: "dense_1" in v.path),
-        (optimizers.Adam(0.01), lambda v: True),
-    ]
-    try:
-        made = optimizers.MultiOptimizer(groups)
-    except Exception as error:
-        trial.note("error", str(type(error)))
-        made = optimizers.SGD(0.1)
-    model.compile(made, kerasnets.losses.MSELoss())
-    trial.all(trial.accelerate(model), *regression())
+    parts = {"sequential/linear/.*": optimizers.SGD(0.1, momentum=0.5)}
+    made = optimizers.MultiOptimizer(optimizers.OptimizerMap(optimizers.Adam(0.01), parts))
+    trial.all(trial.accelerate(mlp(optimizer=made, loss=kerasnets.losses.MSELoss())), *regression())
 
 
-@exact("optimizer/excluded from weight decay")
+@exact("optimizer/excluded from weight decay", **PARTLY)
 def _(trial):
     made = optimizers.AdamW(0.01, weight_decay=0.5)
     made.exclude_from_weight_decay(var_names=["bias"])
     trial.fit(trial.accelerate(mlp(optimizer=made, loss=kerasnets.losses.MSELoss())), *regression())
 
 
-@exact("optimizer/embedding, sparse gradients")
+@exact("optimizer/embedding, sparse gradients", **PARTLY)
 def _(trial):
     for made in (optimizers.Adam(0.01), optimizers.SGD(0.1, momentum=0.9), kerasnets.optimizers.Adam(0.01)):
         model = sequential((4,), layers.Embedding(9, 3), optimizer=made, loss=kerasnets.losses.MSELoss())
@@ -511,6 +511,8 @@ TARGETS = {
 }
 for _name, (_task, _make) in METRICS.items():
     for _kind in ("metrics", "weighted_metrics"):
+        if _name == "loss function as metric" and _kind == "weighted_metrics":
+            continue  # which not every backend can
 
         @case(f"metric/{_name}, {_kind}", rtol=1e-3, atol=1e-4)
         def _(trial, task=_task, make=_make, kind=_kind):

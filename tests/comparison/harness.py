@@ -47,6 +47,7 @@ class Case:
         trust: whether ``accelerate(model, trust=True)`` is played.
         stock: whether something else in it is known to go through stock Keras.
         raises: whether stock Keras raises here.
+        known: backend to the reason why the two differ there, and may.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Case:
     trust: bool = False
     stock: bool = False
     raises: bool = False
+    known: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def case(name: str, **options) -> Callable:

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+import kerasnets
+
 
 def numbers(*shape, seed=0, dtype=None):
     """Standard normal numbers in Keras's float type."""
@@ -42,20 +44,21 @@ def sgd():
 
 def sequential(shape, *given, head=2, **compiled):
     """Input, the given layers, and a small linear head; compiled for a regression."""
-    model = keras.Sequential([keras.Input(shape), *given, layers.Flatten(), *([layers.Dense(head)] if head else [])])
+    model = keras.Sequential([keras.Input(shape), *given, layers.Flatten(), *([linear(head)] if head else [])])
     model.compile(**{"optimizer": sgd(), "loss": "mse", **compiled})
     return model
 
 
+def linear(*args, **options):
+    """A dense layer; in float64 kerasnets', since Keras's is computed in float32 on torch."""
+    kind = kerasnets.layers.Linear if keras.config.floatx() == "float64" else layers.Dense
+    return kind(*args, **options)
+
+
 def mlp(features=4, outputs=2, activation=None, hidden=5, **compiled):
     """A hidden layer and an output layer."""
-    model = keras.Sequential(
-        [
-            keras.Input((features,)),
-            layers.Dense(hidden, activation="tanh"),
-            layers.Dense(outputs, activation=activation),
-        ]
-    )
+    hidden = linear(hidden, activation="tanh")
+    model = keras.Sequential([keras.Input((features,)), hidden, linear(outputs, activation=activation)])
     model.compile(**{"optimizer": sgd(), "loss": "mse", **compiled})
     return model
 
