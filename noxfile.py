@@ -84,6 +84,7 @@ def comparison(session: nox.Session, backend: str) -> None:
     environment = {"KERAS_BACKEND": backend, "PYTHONDONTWRITEBYTECODE": None, "OMP_NUM_THREADS": "1"}
     environment["JAX_COMPILATION_CACHE_DIR"] = str(Path(session.create_tmp()) / "jax")
     environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"  # all the programs here are small
     options = ["--device", "cpu", "--show-capture", "no", "-n", "auto", *session.posargs]
     session.run("python", "-m", "pytest", "tests/comparison/compare_fit.py", *options, env=environment)
 

@@ -64,13 +64,12 @@ def fit(model: keras.Model, stock: Callable, *args, fast: bool = True, seed: int
         )
     if train is not None:
         options["callbacks"] = _callbacks(model, options, train, test)
+        train.may_change = _has_user_callbacks(options["callbacks"])
     with contextlib.ExitStack() as stack:
         if engine is not None:
             blocks = train is not None and isinstance(options["callbacks"], BlockCallbacks)
             if blocks:
                 _set_strides(options["callbacks"], in_fit=True)
-            elif test is not None:
-                test.run_in_blocks(1)
             stack.enter_context(_function(model, engine, "train", train if blocks else None))
             stack.enter_context(_function(model, engine, "test", test))
         return stock(**options)
@@ -107,12 +106,16 @@ def predict(model: keras.Model, stock: Callable, *args, fast: bool = True, **kwa
     if engine is None:
         return stock(**options)
     source = None
-    if options["steps"] is None and not keras.config.max_steps_per_epoch():
+    if options["steps"] is None and not _callback_list(options) and not keras.config.max_steps_per_epoch():
         source = arrays_source(options["x"], batch_size=options["batch_size"])
     if source is not None:
-        source.run_in_blocks(1)
         source.building = False
         options["x"] = source
+        options["callbacks"] = BlockCallbacks(
+            options["callbacks"], predict=source, add_progbar=options["verbose"] != 0, verbose=options["verbose"],
+            epochs=1, steps=source.steps, model=model,
+        )  # fmt: skip
+        source.run_in_blocks(1)
     with _function(model, engine, "predict", source):
         return stock(**options)
 
@@ -139,7 +142,8 @@ def _fit_sources(options: dict[str, Any], seed: int | None, fast: bool) -> tuple
         if train is not None:
             options |= {"x": train, "y": None, "sample_weight": None, "class_weight": None, "shuffle": False}
             options |= {"validation_split": 0.0, "validation_data": validation_data}
-    if fast and options["validation_data"] is not None and options["validation_steps"] is None and not limited:
+    in_blocks = fast and train is not None and not by_stock and not _callback_list(options)
+    if in_blocks and options["validation_data"] is not None and options["validation_steps"] is None:
         held_out = keras.utils.unpack_x_y_sample_weight(options["validation_data"])
         test = arrays_source(*held_out, batch_size=options["validation_batch_size"] or options["batch_size"])
         if test is not None:
@@ -200,6 +204,12 @@ def _callbacks(model: keras.Model, options: dict[str, Any], train: Arrays, test:
     )  # fmt: skip
 
 
+def _has_user_callbacks(callbacks: keras.callbacks.CallbackList) -> bool:
+    known = (keras.callbacks.LambdaCallback, keras.callbacks.LearningRateScheduler)  # of functions of the user's
+    each = getattr(callbacks, "callbacks", None) or [callbacks]
+    return any(type(one) in known or not fallback.is_ours(type(one)) for one in each)
+
+
 def _set_strides(callbacks: BlockCallbacks, in_fit: bool = False) -> None:
     for phase, source in callbacks.sources.items():
         if source is not None:
@@ -210,11 +220,29 @@ def _set_strides(callbacks: BlockCallbacks, in_fit: bool = False) -> None:
 def _function(model: keras.Model, engine, kind: str, source: Arrays | None):
     """Inside, Keras's loop calls the engine; afterwards the model has the function that it had."""
     name = f"{kind}_function"
-    ours = engine.batches(kind) if source is None else engine.block(kind, source)
+    before = getattr(model, name)
+
+    def stock():
+        """Keras's own function."""
+        nonlocal before
+        setattr(model, name, before)
+        getattr(model, f"make_{name}")()
+        before = getattr(model, name)
+        setattr(model, name, ours)
+        return before
+
+    if source is None:
+        ours = engine.batches(kind)
+    else:
+        block = engine.block(kind, source, stock)
+
+        def ours(*arguments):
+            # A callback may call train_on_batch and the like, which use the same function.
+            return block(*arguments) if source.take_turn() else stock()(*arguments)
+
     if ours is None:
         yield
         return
-    before = getattr(model, name)
     setattr(model, name, ours)
     try:
         yield

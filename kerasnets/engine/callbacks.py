@@ -66,6 +66,10 @@ class BlockCallbacks(keras.callbacks.CallbackList):
         source = self.sources[phase]
         return block if source is None else source.blocks[block][1] - 1
 
+    def _your_turn(self, phase: str) -> None:
+        if self.sources[phase] is not None:
+            self.sources[phase].turn = True
+
     def on_epoch_begin(self, epoch, logs=None):
         """Tell the source which epoch this is: BackupAndRestore chooses the first one after ``fit`` has begun."""
         if self.sources["train"] is not None:
@@ -75,6 +79,7 @@ class BlockCallbacks(keras.callbacks.CallbackList):
     def on_train_batch_begin(self, batch, logs=None):
         """Pass on the number of the block's first step."""
         super().on_train_batch_begin(self._first("train", batch), logs)
+        self._your_turn("train")
 
     def on_train_batch_end(self, batch, logs=None):
         """Pass on the number of the block's last step."""
@@ -83,6 +88,7 @@ class BlockCallbacks(keras.callbacks.CallbackList):
     def on_test_batch_begin(self, batch, logs=None):
         """Pass on the number of the block's first step."""
         super().on_test_batch_begin(self._first("test", batch), logs)
+        self._your_turn("test")
 
     def on_test_batch_end(self, batch, logs=None):
         """Pass on the number of the block's last step."""
@@ -91,6 +97,7 @@ class BlockCallbacks(keras.callbacks.CallbackList):
     def on_predict_batch_begin(self, batch, logs=None):
         """Pass on the number of the block's first step."""
         super().on_predict_batch_begin(self._first("predict", batch), logs)
+        self._your_turn("predict")
 
     def on_predict_batch_end(self, batch, logs=None):
         """Pass on the number of the block's last step."""

@@ -150,7 +150,7 @@ def _flat(value) -> Iterator:
 def _foreign(part) -> str | None:
     """Why `part` is code that isn't known; None if it is."""
     cls = type(part)
-    if _root(cls.__module__) not in _OURS:
+    if not is_ours(cls):
         return f"the {_kind(part)} {cls.__name__} is not one of Keras's"
     if cls.__name__ in _WRAPPERS:
         return f"the layer {part.name!r} wraps code of another library"
@@ -177,6 +177,11 @@ def is_foreign_function(value) -> bool:
 
 
 _LIBRARIES = (*_OURS, "torch", "jax", "jaxlib", "tensorflow", "numpy", "builtins", "functools", "optree")
+
+
+def is_ours(cls: type) -> bool:
+    """Whether a class is Keras's or kerasnets'."""
+    return _root(cls.__module__) in _OURS
 
 
 def _root(module: str) -> str:

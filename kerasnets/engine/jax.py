@@ -38,7 +38,7 @@ class Engine:
         """`array` on the device."""
         return jax.device_put(array)
 
-    def block(self, kind: str, source: Arrays) -> Callable:
+    def block(self, kind: str, source: Arrays, stock: Callable) -> Callable:
         """A ``train_function``, ``test_function`` or ``predict_function`` that runs the source's next block."""
 
         def run(state, _ticks):

@@ -15,8 +15,8 @@ class Programs:
     """Compiled steps by key; a new one is compiled when that pays.
 
     Compiling takes as long as hundreds of steps, so a key must first have spent that time in stock Keras's steps: data
-    whose shape changes from batch to batch then costs twice stock Keras's time at worst. The very first program is
-    compiled at once.
+    whose shape changes from batch to batch then costs twice stock Keras's time at worst. The first program of each kind
+    is compiled at once.
 
     Args:
         bound: how many are kept; the least recently used one is dropped.
@@ -26,12 +26,13 @@ class Programs:
         self.bound = bound
         self._kept: OrderedDict[Hashable, tuple[Any, list]] = OrderedDict()
         self._spent: OrderedDict[Hashable, float] = OrderedDict()
-        self._price = 0.0
+        self._price: dict[str, float] = {}
 
-    def get(self, key: Hashable, held: list, compile_step: Callable[[], Any]):
+    def get(self, kind: str, key: Hashable, held: list, compile_step: Callable[[], Any]):
         """The program for `key`, or None if stock Keras's step should run instead.
 
         Args:
+            kind: ``"train"``, ``"test"`` or ``"predict"``.
             key: everything that the program has as a constant, objects by their ids.
             held: those objects, kept alive so that no id is reused.
             compile_step: compiles the program.
@@ -39,11 +40,11 @@ class Programs:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key][0]
-        if self._spent.get(key, 0.0) < self._price:
+        if self._spent.get(key, 0.0) < self._price.get(kind, 0.0):
             return None
         begin = time.perf_counter()
         program = compile_step()
-        self._price = time.perf_counter() - begin
+        self._price[kind] = time.perf_counter() - begin
         self._spent.pop(key, None)
         self._kept[key] = program, held
         if len(self._kept) > self.bound:

@@ -21,7 +21,7 @@ class Arrays(DataAdapter):
     """Batches of arrays, in an order that is a function of (seed, epoch).
 
     Args:
-        inputs: what a batch is made of, as Keras packs it: a nest of arrays and None, the examples on the first axis.
+        given: what a batch is made of, as Keras packs it: a nest of arrays and None, the examples on the first axis.
         batch_size: examples per batch; the last batch may be smaller.
         seed: seed of the order, or None to keep the order of the arrays.
         epoch: the number of the first epoch, from 0.
@@ -31,15 +31,17 @@ class Arrays(DataAdapter):
         blocks: first step of each block, and the step after its last.
         building: whether Keras may still ask for a real batch, to build the model and its metrics from.
         epoch: the number of the epoch; ``fit`` sets it, since a callback may begin at a later one.
+        may_change: whether the arrays are read again in each epoch, because a callback may have changed them.
     """
 
-    def __init__(self, inputs, batch_size: int, seed: int | None = None, epoch: int = 0):
-        self.inputs = inputs
+    def __init__(self, given, batch_size: int, seed: int | None = None, epoch: int = 0):
+        self._given = given
+        self.inputs = keras.tree.map_structure(_as_numpy, given)
         self.batch_size_ = batch_size
         self.seed = seed
         self.epoch = epoch
         self.in_blocks = False
-        self.n = len(_leaves(inputs)[0])
+        self.n = len(_leaves(self.inputs)[0])
         self.steps = -(-self.n // batch_size)
         self.blocks = [(step, step + 1) for step in range(self.steps)]
         self._full = self.n // batch_size
@@ -48,6 +50,8 @@ class Arrays(DataAdapter):
         self._device_rows: tuple[Any, list] = (None, [])
         self._host_order: tuple[Any, Any] = (None, None)
         self.building = True
+        self.turn = False
+        self.may_change = False
 
     # Keras's side
 
@@ -73,6 +77,9 @@ class Arrays(DataAdapter):
 
     def on_epoch_begin(self) -> None:
         """Start at the first block."""
+        if self.may_change and keras.config.backend() != "tensorflow":  # where stock Keras reads them once
+            self.inputs = keras.tree.map_structure(_as_numpy, self._given)
+            self._device_leaves = None
         self._position = 0
 
     def on_epoch_end(self) -> None:
@@ -139,6 +146,11 @@ class Arrays(DataAdapter):
                 stop = end if stride is None else min(end, begin + stride - begin % stride)
                 self.blocks.append((begin, stop))
                 begin = stop
+
+    def take_turn(self) -> bool:
+        """Whether Keras's loop is about to run the next block: each begin of a batch gives one turn."""
+        turn, self.turn = self.turn, False
+        return turn
 
     def next_block(self, put: Callable) -> tuple[Any, int, int]:
         """The next block: row numbers ``(steps, batch)`` on the device, the first of its steps, and the one after."""
@@ -211,10 +223,9 @@ def arrays_source(
         x, y, sample_weight=sample_weight, class_weight=class_weight, batch_size=batch_size, shuffle=False
     )
     try:
-        inputs = keras.tree.map_structure(_as_numpy, adapter._inputs)
+        return Arrays(adapter._inputs, adapter.batch_size, seed, epoch) if adapter._num_samples else None
     except _NotDenseError:
         return None
-    return Arrays(inputs, adapter.batch_size, seed, epoch) if adapter._num_samples else None
 
 
 def split(x, y, sample_weight, share: float):

@@ -39,7 +39,7 @@ class Engine:
         """`array` on the device."""
         return tf.convert_to_tensor(array)
 
-    def block(self, kind: str, source: Arrays) -> Callable:
+    def block(self, kind: str, source: Arrays, stock: Callable) -> Callable:
         """A ``train_function``, ``test_function`` or ``predict_function`` that runs the source's next block."""
 
         def run(_ticks):
@@ -48,9 +48,9 @@ class Engine:
             program = self._program(kind, source, leaves, rows)
             if program is not None:
                 return program(leaves, rows, tf.constant(begin), tf.constant(end))
-            stock = self._stock(kind)
             for chosen in rows[begin:end]:
-                outputs = stock(source.pack([tf.gather(leaf, chosen) for leaf in leaves]))
+                batch = [source.pack([tf.gather(leaf, chosen) for leaf in leaves])]
+                outputs = stock()(batch if kind == "predict" else iter(batch))
             return outputs
 
         return run
@@ -140,18 +140,6 @@ class Engine:
             return False
         convolves = any(isinstance(layer, _CONVOLUTIONS) for layer in model._flatten_layers())
         return not convolves and keras.src.trainers.trainer.model_supports_jit(model)
-
-    def _stock(self, kind: str) -> Callable:
-        """Stock Keras's function of one batch, made once per ``compile`` of the model."""
-        model, name = self.model, f"{kind}_function"
-        config = getattr(model, "_compile_config", None)
-        if name not in self._programs or self._programs[name][0] is not config:
-            ours = getattr(model, name)
-            getattr(model, f"make_{name}")(force=True)
-            self._programs[name] = config, getattr(model, name)
-            setattr(model, name, ours)
-        stock = self._programs[name][1]
-        return (lambda batch: stock([batch])) if kind == "predict" else (lambda batch: stock(iter([batch])))
 
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)

@@ -464,7 +464,7 @@ def _(trial):
     trial.all(model, *regression())
 
 
-@case("model/metric of a layer", traceable=True)
+@case("model/metric of a layer", traceable=True, backends=("torch", "tensorflow"))
 def _(trial):
     class Watched(layers.Layer):
         def __init__(self):

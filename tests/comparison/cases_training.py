@@ -538,10 +538,10 @@ def _(trial):
             self.value = self.add_variable((), "zeros", name="value")
 
         def update_state(self, y_true, y_pred, sample_weight=None):
-            self.value.assign(ops.maximum(self.value, ops.max(ops.abs(y_true - y_pred))))
+            self.value.assign(ops.maximum(self.value + 0.0, ops.max(ops.abs(y_true - y_pred))))
 
         def result(self):
-            return self.value
+            return self.value + 0.0
 
         def reset_state(self):
             self.value.assign(0.0)

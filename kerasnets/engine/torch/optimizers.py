@@ -9,9 +9,20 @@ from kerasnets import optimizers
 
 
 def constants_of(optimizer) -> dict:
-    """What a traced step has as constants: the optimizer's arguments but the learning rate, which is a variable."""
-    config = optimizer.get_config()
-    return config if isinstance(config.get("learning_rate"), dict) else {**config, "learning_rate": None}
+    """What a fused step has as constants: the arguments but the learning rate, which is a variable.
+
+    Empty for optimizers that have no fused step, and where a schedule can't tell its settings.
+    """
+    if type(optimizer) not in _FUSED:
+        return {}
+    try:
+        config = optimizer.get_config()
+    except NotImplementedError:
+        return {}
+    return config if isinstance(config["learning_rate"], dict) else {**config, "learning_rate": None}
+
+
+_FUSED = (optimizers.SGD, optimizers.Adam, optimizers.AdamW)
 
 
 _KERAS_OPTIONS = (
@@ -27,7 +38,7 @@ _KERAS_OPTIONS = (
 def fused_update(optimizer, constants, gradients, variables) -> bool:
     """Take a step by PyTorch's fused kernels in the optimizer's own variables; False where it has rules they lack."""
     kind = type(optimizer)
-    if kind not in (optimizers.SGD, optimizers.Adam, optimizers.AdamW) or any(g is None for g in gradients):
+    if kind not in _FUSED or not constants or any(g is None for g in gradients):
         return False
     if any(getattr(optimizer, name) for name in _KERAS_OPTIONS) or optimizer._groups or any(optimizer._excluded):
         return False

@@ -55,7 +55,7 @@ class Engine:
         """`array` as a tensor on the model's device, in the type that stock ``fit`` gives it."""
         return keras.ops.convert_to_tensor(np.require(array, requirements=("C", "W")))
 
-    def block(self, kind: str, source: Arrays) -> Callable:
+    def block(self, kind: str, source: Arrays, stock: Callable) -> Callable:
         """A ``train_function``, ``test_function`` or ``predict_function`` that runs the source's next block."""
 
         def run(_ticks):
@@ -121,7 +121,7 @@ class Engine:
             gradients = torch.autograd.grad(scaled, [v.value for v in variables], allow_unused=True)
         with torch.no_grad():
             self._measure(model, x, y, y_pred, weight, loss.detach())
-            if _looks_at_values(model.optimizer):
+            if _runs_by_itself(model.optimizer):
                 return list(gradients)
             if gradients and not fused_update(model.optimizer, self._constants, gradients, variables):
                 model.optimizer.apply(list(gradients), variables)
@@ -185,7 +185,7 @@ class Engine:
 
             compile_step = lambda: self._trace(kind, gathered, [rows, *leaves])  # noqa: E731
         try:
-            return key, self._programs.get(key, held, compile_step)
+            return key, self._programs.get(kind, key, held, compile_step)
         except UntraceableError as error:
             self._untraceable[kind] = (getattr(self.model, "_compile_config", None), str(error))
             warn_once(f"the step can't be traced ({error})")
@@ -202,7 +202,8 @@ class Engine:
         places = tuple(
             (v.value.data_ptr(), bool(v.trainable), id(v.regularizer), id(v.constraint)) for v in variables
         )
-        return (key, places, tuple(map(id, compiled)), id(generator), constants), [held, variables, compiled, generator]
+        settings = (keras.config.epsilon(), keras.config.floatx(), keras.config.image_data_format())
+        return (settings, key, places, tuple(map(id, compiled)), id(generator), constants), [held, variables, compiled, generator]
 
     def _trace(self, kind: str, batch_of: Callable, examples: list[torch.Tensor]) -> Callable:
         """The traced step as a function of tensors like `examples`, from which `batch_of` makes the batch."""
@@ -221,7 +222,7 @@ class Engine:
             if not draws_unseeded(error):
                 raise
             program = traced()
-        if kind == "train" and _looks_at_values(model.optimizer):
+        if kind == "train" and _runs_by_itself(model.optimizer):
             variables = model.trainable_variables
 
             def with_optimizer(*given):
@@ -244,12 +245,13 @@ class Engine:
         return outputs
 
 
-def _looks_at_values(optimizer) -> bool:
-    """Whether an optimizer chooses what to do by a number that the step computes, which no trace can follow.
+#: Two that look at a number that the step computes, and one whose result depends on what PyTorch changes in place.
+_UNTRACED = (keras.optimizers.LossScaleOptimizer, keras.optimizers.Nadam, keras.optimizers.ScheduleFreeAdamW)
 
-    Such an optimizer takes the traced gradients and runs by itself.
-    """
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer | keras.optimizers.Nadam):
+
+def _runs_by_itself(optimizer) -> bool:
+    """Whether an optimizer can't be traced: it takes the traced gradients, and Keras's own code applies them."""
+    if isinstance(optimizer, _UNTRACED):
         return True
     return bool(optimizer.gradient_accumulation_steps or (optimizer.use_ema and optimizer.ema_overwrite_frequency))
 
