@@ -16,7 +16,6 @@ from . import (
     schedules,
     training,
 )
-
 from .backend import installed_backends, set_backend, set_device
 from .data import load_data
 from .engine.predictor import predictor

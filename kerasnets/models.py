@@ -222,25 +222,24 @@ class Sequential(_Checked, keras.Sequential):
 def accelerate(model: keras.Model, *, trust: bool = False) -> keras.Model:
     """Make ``fit``, ``evaluate`` and ``predict`` of any Functional or Sequential Keras model fast.
 
-    Keras's own loop keeps running: signature, callbacks and results are stock Keras's. ``fit`` also takes ``seed=``, the
-    seed of the order of batches. All three take ``accelerate=False`` for stock Keras's steps, as does the environment
+    Keras's own loop keeps running: signature, callbacks and results are stock Keras's. ``fit`` also takes ``seed=``,
+    the seed of the order of batches. All three take ``accelerate=False`` for stock Keras's steps, as does the environment
     variable ``KERASNETS_ACCELERATE=0``. A model from :func:`kerasnets.build` is fast by default.
 
-    Layers, losses, metrics, optimizers and functions of Keras and kerasnets run on the fast path. A class or function of
-    your own runs through stock Keras, with one warning per reason, because a trace would freeze what its Python code
-    does. Set `trust` if your code only computes with tensors. On PyTorch such a step is recorded once, so that the
-    recording keeps
+    Layers, losses, metrics, optimizers and functions of Keras and kerasnets run on the fast path. A class or function
+    of your own runs through stock Keras, with one warning per reason, because a trace would freeze what its Python code
+    does. Set `trust` if your code only computes with tensors. On PyTorch such a step is recorded once; the recording
 
-    - what Python code decides: an ``if``, a loop, the value of an attribute, a counter;
-    - numbers from NumPy, ``random`` or the clock (draw from a ``keras.random.SeedGenerator`` instead);
-    - nothing that Python code does besides, such as printing or writing a summary.
+    - keeps what Python code decided: an ``if``, a loop, the value of an attribute, a counter;
+    - repeats numbers from NumPy, ``random`` or the clock (draw from a ``keras.random.SeedGenerator`` instead);
+    - leaves out what Python code does besides, such as printing or writing a summary.
 
     JAX and TensorFlow do the same in stock Keras. A model with its own ``train_step``, ``compute_metrics`` or the like
     always runs through stock Keras.
 
-    On TensorFlow without a GPU, stock Keras resolves ``jit_compile="auto"`` to False, and the model doesn't tell the two
-    apart: there the fast path uses XLA in both cases, unless the model has convolutions. Models of kerasnets remember
-    what they were given.
+    On TensorFlow without a GPU, stock Keras resolves ``jit_compile="auto"`` to False, and the model doesn't tell the
+    two apart: there the fast path uses XLA in both cases, unless the model has convolutions. Models of kerasnets
+    remember what they were given.
 
     Args:
         model: the model, compiled or not yet.

@@ -59,8 +59,8 @@ def fit(model: keras.Model, stock: Callable, *args, fast: bool = True, seed: int
         _check_labels(model, train, test)
     if seed is not None and train is None:
         raise ValueError(
-            f"seed={seed} sets the order of arrays, but x is a {type(options['x']).__name__}, which has an order of its "
-            "own. Leave seed out."
+            f"seed={seed} sets the order of arrays, but x is a {type(options['x']).__name__}, which has its own order. "
+            "Leave seed out."
         )
     if train is not None:
         options["callbacks"] = _callbacks(model, options, train, test)

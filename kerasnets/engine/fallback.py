@@ -132,8 +132,9 @@ def parts(model: keras.Model, kind: str) -> Iterator[object]:
 
 
 _KERAS_OBJECTS = (
-    keras.Operation, keras.losses.Loss, keras.metrics.Metric, keras.optimizers.Optimizer, keras.regularizers.Regularizer,
-    keras.constraints.Constraint, keras.optimizers.schedules.LearningRateSchedule, keras.random.SeedGenerator,
+    keras.Operation, keras.losses.Loss, keras.metrics.Metric, keras.optimizers.Optimizer,
+    keras.regularizers.Regularizer, keras.constraints.Constraint,
+    keras.optimizers.schedules.LearningRateSchedule, keras.random.SeedGenerator,
 )  # fmt: skip
 
 

@@ -13,16 +13,16 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 
     ``model.predict`` sets up a data pipeline, a progress bar and callbacks at each call, which takes tens of
     milliseconds per image. This only runs the network, compiled for each shape at its first use, with the weights that
-    the model has at each call. A model with code of your own runs through ``model.predict_on_batch``, as
-    :func:`kerasnets.accelerate` explains.
+    the model has at each call. Make a new predictor after changing anything else, such as a layer's activation. A model
+    with code of your own runs through ``model.predict_on_batch``, as :func:`kerasnets.accelerate` explains.
 
     Args:
         model: a Functional or built Sequential model with one input and one output.
 
     Returns:
         A function from one image, float ``(height, width)`` as the model's ``input_shape`` says, to outputs
-        ``(classes,)``; or from a batch ``(n, height, width)`` to outputs ``(n, classes)``. NumPy in and out. It raises a
-        ValueError for an image of another shape.
+        ``(classes,)``; or from a batch ``(n, height, width)`` to outputs ``(n, classes)``. NumPy in and out. It raises
+        a ValueError for an image of another shape.
 
     Raises:
         TypeError: `model` is not a Functional or built Sequential model, or has more than one input or output.

@@ -88,7 +88,7 @@ class Engine:
         return self._programs[key][1]
 
     def _compiled(self, kind: str, source: Arrays, leaves: list, rows) -> Callable | None:
-        """Through XLA where that pays, else without, else None. A block of no steps tells whether it can be compiled."""
+        """Through XLA where that pays, else without, else None; a block of no steps tells whether it compiles."""
         if kind != "predict":  # a loop can't make variables; stock Keras makes them in the first step
             example = source.example()
             parts = example if isinstance(example, tuple) else (example,)

@@ -124,10 +124,17 @@ def test_steps_that_branch_or_hold_tensors(name):
     assert_as_stock(STEPS[name])
 
 
-@pytest.mark.parametrize("layer", [lambda: L.LSTM(3), lambda: L.Bidirectional(L.GRU(3)), lambda: L.SimpleRNN(3, seed=1)])
+RECURRENT = {
+    "LSTM": lambda: L.LSTM(3),
+    "GRU": lambda: L.Bidirectional(L.GRU(3)),
+    "dropout": lambda: L.SimpleRNN(3, dropout=0.2, seed=1),
+}
+
+
+@pytest.mark.parametrize("name", RECURRENT)
 @pytest.mark.usefixtures("no_fallback")
-def test_recurrent_layers(layer):
-    assert_as_stock(lambda: classifier(L.Embedding(9, 4, mask_zero=True), layer(), x=WORDS), x=WORDS)
+def test_recurrent_layers(name):
+    assert_as_stock(lambda: classifier(L.Embedding(9, 4, mask_zero=True), RECURRENT[name](), x=WORDS), x=WORDS)
 
 
 @pytest.mark.usefixtures("no_fallback")
@@ -244,7 +251,7 @@ def test_shapes_that_alternate_keep_their_programs():
     programs.bound = 3
     made = []
     original = programs.get
-    
+
     def get(kind, key, held, compile_step):
         return original(kind, key, held, lambda: made.append(key) or compile_step())
 
@@ -467,7 +474,8 @@ def test_unseeded_noise_leaves_no_fake_tensor_behind(layer):
 @on_torch
 def test_a_trace_is_invisible_to_other_threads():
     """While a step is traced, another thread sees the layers' own calls and gets the model's outputs."""
-    model = classifier(L.Dense(4, activation="relu"), L.BatchNormalization(), loss=losses.NLLLoss(from_probabilities=True))
+    loss = losses.NLLLoss(from_probabilities=True)
+    model = classifier(L.Dense(4, activation="relu"), L.BatchNormalization(), loss=loss)
     expected = keras.ops.convert_to_numpy(model(X))
     model.optimizer.learning_rate = 0.0
     model.layers[1].momentum = 1.0
@@ -509,11 +517,9 @@ def test_a_strategy_in_use_goes_through_stock_keras():
     import tensorflow as tf
 
     model = classifier(optimizer=optimizers.SGD(0.1))
-    with (
-        tf.distribute.OneDeviceStrategy("/cpu:0").scope(),
-        pytest.warns(fallback.StockFitWarning, match=r"tf\.distribute"),
-    ):
-        fallback._said.clear()
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    fallback._said.clear()
+    with strategy.scope(), pytest.warns(fallback.StockFitWarning, match=r"tf\.distribute"):
         model.fit(X, Y, verbose=0)
 
 

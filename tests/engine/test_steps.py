@@ -90,7 +90,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_in_both_precisions(name, arrays):
-    """In float64 to 1e-9; in float32 within ten times stock Keras's own rounding error, or 64 units in the last place."""
+    """In float64 to 1e-9; in float32 within ten times stock Keras's rounding error, or 64 units in the last place."""
     options, loss, optimizer = NETWORKS[name]
     x, y = arrays
     if name == "Net":

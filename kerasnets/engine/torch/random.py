@@ -1,9 +1,9 @@
 """Random numbers from Keras's seed generators, inside a traced step.
 
 Keras's torch backend draws from a ``torch.Generator`` that it seeds at each call with a number from the layer's
-``SeedGenerator``. A trace would freeze that number. Here the drawing is one operation that takes the number as a tensor,
-so that a replayed step draws what stock Keras draws. :class:`SeedsAsTensors` records it; it is a mode of the tracing
-thread, and other threads don't see it.
+``SeedGenerator``. A trace would freeze that number. Here drawing is one operation that takes the number as a tensor, so
+that a replayed step draws what stock Keras draws. :class:`SeedsAsTensors` records it in the tracing
+thread only.
 """
 
 import itertools

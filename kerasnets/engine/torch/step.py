@@ -95,16 +95,14 @@ class Engine:
 
     def forward(self) -> Callable:
         """A function of a NumPy batch of inputs to the NumPy outputs, traced for each shape at its first use."""
-        programs = {}
+        programs, device = {}, _device()
 
         def run(images):
-            x = self.put(images)
-            key = (x.shape, self._key("predict")[0])
-            if key not in programs:
-                programs.clear() if len(programs) >= 64 else None
-                programs[key] = self._trace("predict", lambda x: x, [x])
-            with torch.no_grad():
-                return keras.ops.convert_to_numpy(programs[key](x))
+            x = torch.from_numpy(images).to(device)
+            if x.shape not in programs:
+                programs[x.shape] = self._trace("predict", lambda x: x, [x])
+            with torch.inference_mode():
+                return keras.ops.convert_to_numpy(programs[x.shape](x))
 
         return run
 
@@ -199,11 +197,10 @@ class Engine:
         compiled = [] if kind == "predict" else [model._compile_config, model.loss, model.optimizer]
         generator = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
         constants = json.dumps(constants_of(model.optimizer), default=str) if kind == "train" else ""
-        places = tuple(
-            (v.value.data_ptr(), bool(v.trainable), id(v.regularizer), id(v.constraint)) for v in variables
-        )
+        places = tuple((v.value.data_ptr(), bool(v.trainable), id(v.regularizer), id(v.constraint)) for v in variables)
         settings = (keras.config.epsilon(), keras.config.floatx(), keras.config.image_data_format())
-        return (settings, key, places, tuple(map(id, compiled)), id(generator), constants), [held, variables, compiled, generator]
+        ids = tuple(map(id, (*compiled, generator)))
+        return (settings, key, places, ids, constants), [held, variables, compiled, generator]
 
     def _trace(self, kind: str, batch_of: Callable, examples: list[torch.Tensor]) -> Callable:
         """The traced step as a function of tensors like `examples`, from which `batch_of` makes the batch."""
