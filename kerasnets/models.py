@@ -223,8 +223,8 @@ def accelerate(model: keras.Model, *, trust: bool = False) -> keras.Model:
     """Make ``fit``, ``evaluate`` and ``predict`` of any Functional or Sequential Keras model fast.
 
     Keras's own loop keeps running: signature, callbacks and results are stock Keras's. ``fit`` also takes ``seed=``,
-    the seed of the order of batches. All three take ``accelerate=False`` for stock Keras's steps, as does the environment
-    variable ``KERASNETS_ACCELERATE=0``. A model from :func:`kerasnets.build` is fast by default.
+    the seed of the order of batches. All three take ``accelerate=False`` for stock Keras's steps, as does the
+    environment variable ``KERASNETS_ACCELERATE=0``. A model from :func:`kerasnets.build` is fast by default.
 
     Layers, losses, metrics, optimizers and functions of Keras and kerasnets run on the fast path. A class or function
     of your own runs through stock Keras, with one warning per reason, because a trace would freeze what its Python code
