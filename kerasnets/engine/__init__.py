@@ -218,27 +218,21 @@ def _set_strides(callbacks: BlockCallbacks, in_fit: bool = False) -> None:
 
 @contextlib.contextmanager
 def _function(model: keras.Model, engine, kind: str, source: Arrays | None):
-    """Inside, Keras's loop calls the engine; afterwards the model has the function that it had."""
+    """Inside, Keras's loop calls the engine; afterwards the model has Keras's own function.
+
+    Keras makes that function anew after a ``compile``, and so do the engines that compile theirs for good.
+    """
     name = f"{kind}_function"
-    before = getattr(model, name)
-
-    def stock():
-        """Keras's own function."""
-        nonlocal before
-        setattr(model, name, before)
-        getattr(model, f"make_{name}")()
-        before = getattr(model, name)
-        setattr(model, name, ours)
-        return before
-
+    getattr(model, f"make_{name}")()
+    stock = getattr(model, name)
     if source is None:
-        ours = engine.batches(kind)
+        ours = engine.batches(kind, stock)
     else:
         block = engine.block(kind, source, stock)
 
         def ours(*arguments):
             # A callback may call train_on_batch and the like, which use the same function.
-            return block(*arguments) if source.take_turn() else stock()(*arguments)
+            return block(*arguments) if source.take_turn() else stock(*arguments)
 
     if ours is None:
         yield
@@ -248,4 +242,4 @@ def _function(model: keras.Model, engine, kind: str, source: Arrays | None):
         yield
     finally:
         if getattr(model, name) is ours:
-            setattr(model, name, before)
+            setattr(model, name, stock)

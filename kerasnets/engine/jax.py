@@ -44,7 +44,7 @@ class Engine:
         def run(state, _ticks):
             rows, begin, end = source.next_block(self.put)
             data = source.pack(source.leaves(self.put))
-            program = self._program("predict" if kind == "predict" else f"{kind} block", kind)
+            program = self._program("predict" if kind == "predict" else f"{kind} block", kind, stock)
             with _state_given_back(self.model, state):
                 if kind == "predict":
                     return program(state, jax.tree.map(lambda a: a[rows[begin]], data))
@@ -53,7 +53,7 @@ class Engine:
 
         return run
 
-    def batches(self, kind: str) -> Callable | None:
+    def batches(self, kind: str, stock: Callable) -> Callable | None:
         """The same for data that comes batch by batch; None where stock Keras's function does as well."""
         if kind == "predict" or not self._has_patches():
             return None
@@ -62,7 +62,7 @@ class Engine:
             batch = next(iterator)
             check_batch(self.model, batch)
             with _state_given_back(self.model, state):
-                return self._program(kind, kind)(_distinct(state), batch)
+                return self._program(kind, kind, stock)(_distinct(state), batch)
 
         return run
 
@@ -86,11 +86,10 @@ class Engine:
 
         return forward
 
-    def _program(self, name: str, kind: str) -> Callable:
-        """The compiled function of this name; like stock Keras's it is made once per ``compile`` of the model."""
-        config = getattr(self.model, "_compile_config", None)
-        if name not in self._programs or self._programs[name][0] is not config:
-            self._programs[name] = config, self._made(name, kind)
+    def _program(self, name: str, kind: str, stock: Callable) -> Callable:
+        """The compiled function of this name, made when stock Keras's was made."""
+        if name not in self._programs or self._programs[name][0] is not stock:
+            self._programs[name] = stock, self._made(name, kind)
         return self._programs[name][1]
 
     def _made(self, name: str, kind: str) -> Callable:

@@ -45,17 +45,17 @@ class Engine:
         def run(_ticks):
             rows, begin, end = source.next_block(self.put)
             leaves = source.leaves(self.put)
-            program = self._program(kind, source, leaves, rows)
+            program = self._program(kind, source, leaves, rows, stock)
             if program is not None:
                 return program(leaves, rows, tf.constant(begin), tf.constant(end))
             for chosen in rows[begin:end]:
                 batch = [source.pack([tf.gather(leaf, chosen) for leaf in leaves])]
-                outputs = stock()(batch if kind == "predict" else iter(batch))
+                outputs = stock(batch if kind == "predict" else iter(batch))
             return outputs
 
         return run
 
-    def batches(self, kind: str) -> None:
+    def batches(self, kind: str, stock: Callable) -> None:
         """None: for data that comes batch by batch stock Keras's function does as well."""
 
     def forward(self) -> Callable:
@@ -74,39 +74,45 @@ class Engine:
 
         return forward
 
-    def _program(self, kind: str, source: Arrays, leaves: list, rows) -> Callable | None:
+    def _program(self, kind: str, source: Arrays, leaves: list, rows, stock: Callable) -> Callable | None:
         """The compiled function for data of this structure and these shapes, or None if it can't be compiled.
 
-        Like stock Keras's it is made once per ``compile`` of the model.
+        It is made when stock Keras's was made. As there, the step doesn't know the batch size if the last batch is
+        smaller.
         """
-        config = getattr(self.model, "_compile_config", None)
+        batch = None if source.has_partial_batch else rows.shape[1]
         nest = repr(keras.tree.map_structure(lambda leaf: leaf is None, source.inputs))
-        key = (kind, nest, *((tuple(leaf.shape), leaf.dtype.name) for leaf in (*leaves, rows)))
-        if key not in self._programs or self._programs[key][0] is not config:
-            self._programs = {k: kept for k, kept in self._programs.items() if kept[0] is config}
-            self._programs[key] = config, self._compiled(kind, source, leaves, rows)
+        key = (kind, nest, batch, *((tuple(leaf.shape), leaf.dtype.name) for leaf in leaves))
+        if key not in self._programs or self._programs[key][0] is not stock:
+            kept = {k: entry for k, entry in self._programs.items() if k[0] != kind or entry[0] is stock}
+            self._programs = {**kept, key: (stock, self._compiled(kind, source, leaves, rows, batch))}
         return self._programs[key][1]
 
-    def _compiled(self, kind: str, source: Arrays, leaves: list, rows) -> Callable | None:
+    def _compiled(self, kind: str, source: Arrays, leaves: list, rows, batch: int | None) -> Callable | None:
         """Through XLA where that pays, else without, else None; a block of no steps tells whether it compiles."""
-        if kind != "predict":  # a loop can't make variables; stock Keras makes them in the first step
-            example = source.example()
-            parts = example if isinstance(example, tuple) else (example,)
-            self.model._symbolic_build(data_batch=tuple(part for part in parts if part is not None))
         make = self._predict if kind == "predict" else self._loop
-        arguments = leaves, rows, tf.constant(0), tf.constant(0)
+        number = tf.TensorSpec([], tf.int32)
         for jit in (True, False) if self._pays_with_xla() else (self.model.jit_compile,):
             try:
-                function = tf.function(make(kind, source), jit_compile=jit, autograph=False)
-                program = function.get_concrete_function(*arguments)
                 if kind != "predict":
-                    program(*arguments)
+                    self._build(source.example())
+                function = tf.function(make(kind, source), jit_compile=jit, autograph=False)
+                program = function.get_concrete_function(
+                    leaves, tf.TensorSpec([None, batch], rows.dtype), number, number
+                )
+                if kind != "predict":
+                    program(leaves, rows, tf.constant(0), tf.constant(0))
             except (tf.errors.OpError, NotImplementedError, TypeError, ValueError) as error:
                 reason = str(error).strip().partition("\n")[0]
             else:
                 return program
         warn_once(f"the step can't be compiled ({reason})")
         return None
+
+    def _build(self, example) -> None:
+        """Build what stock Keras builds in its first step, such as metrics: a loop can't make variables."""
+        parts = example if isinstance(example, tuple) else (example,)
+        self.model._symbolic_build(data_batch=tuple(part for part in parts if part is not None))
 
     def _loop(self, kind: str, source: Arrays) -> Callable:
         model = self.model
@@ -138,8 +144,10 @@ class Engine:
             return False
         if tf.config.get_visible_devices("GPU"):
             return False
+        # XLA draws other random numbers than TensorFlow from the same seed.
+        draws = any(variable.name == "seed_generator_state" for variable in model.non_trainable_variables)
         convolves = any(isinstance(layer, _CONVOLUTIONS) for layer in model._flatten_layers())
-        return not convolves and keras.src.trainers.trainer.model_supports_jit(model)
+        return not draws and not convolves and keras.src.trainers.trainer.model_supports_jit(model)
 
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)

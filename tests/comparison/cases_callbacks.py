@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from harness import Recorder, case
 from keras import callbacks, layers
-from parts import classification, classifier, mlp, numbers, regression, sequential
+from parts import XLA, classification, classifier, mlp, numbers, regression, sequential
 
 import kerasnets
 
@@ -396,7 +396,9 @@ def _dropout_rate(model, index):
 
 
 changes(
-    "rate of a dropout", _dropout_rate, build=lambda: sequential((4,), layers.Dropout(0.5, seed=3), layers.Dense(3))
+    "rate of a dropout",
+    _dropout_rate,
+    build=lambda: sequential((4,), layers.Dropout(0.5, seed=3), layers.Dense(3), **XLA),
 )
 
 

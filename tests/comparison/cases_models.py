@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from harness import Recorder, case
 from keras import layers, ops
-from parts import classification, functional, labels, mlp, numbers, regression, sequential, sgd, uniform
+from parts import XLA, classification, functional, labels, mlp, numbers, regression, sequential, sgd, uniform
 
 import kerasnets
 
@@ -16,7 +16,11 @@ def user(name, make, data=regression, **options):
 
     @case(f"user/{name}", **{"user_code": "traceable" not in options, **options})
     def _(trial):
-        trial.all(trial.accelerate(sequential((4,), make(), layers.Dense(3))), *data(), validation_split=0.3)
+        trial.all(
+            trial.accelerate(sequential((4,), make(), layers.Dense(3), **(XLA if "oise" in name else {}))),
+            *data(),
+            validation_split=0.3,
+        )
 
 
 class Scale(layers.Layer):

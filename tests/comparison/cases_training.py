@@ -326,7 +326,7 @@ def _(trial):
         def call(self, y_true, y_pred):
             return ops.mean(ops.abs(y_true - y_pred) ** 3, axis=-1)
 
-    trial.all(trial.accelerate(mlp(loss=Cubes(reduction="sum"))), *regression())
+    trial.all(trial.accelerate(mlp(optimizer=keras.optimizers.SGD(0.001), loss=Cubes(reduction="sum"))), *regression())
 
 
 @case("loss/of the user's, with a Python if on its value", user_code=True, backends=("torch",))
@@ -360,6 +360,10 @@ def mlp_with(layer, **compiled):
 # Several outputs
 
 
+#: Batches of one size: stock Keras on TensorFlow doesn't know the last one's, and an output's loss counts it in full.
+EVEN = {"batch_size": 5, "evaluate": {"batch_size": 5}}
+
+
 def two_outputs(names=("b", "a"), form=list, kind=keras.Model, **compiled):
     inputs = keras.Input((4,))
     x = layers.Dense(5, activation="tanh")(inputs)
@@ -385,7 +389,7 @@ for _name, _given in TWO.items():
     @case(f"outputs/{_name}")
     def _(trial, given=_given):
         model = trial.accelerate(two_outputs(**given))
-        trial.all(model, numbers(N, 4), [numbers(N, 2, seed=1), one_hot(N)], validation_split=0.3)
+        trial.all(model, numbers(N, 4), [numbers(N, 2, seed=1), one_hot(N)], validation_split=0.25, **EVEN)
 
 
 for _order in ("ab", "ba"):
@@ -400,13 +404,13 @@ for _order in ("ab", "ba"):
             )
             y = {names[0]: numbers(N, 2, seed=1), names[1]: one_hot(N)}
             model = two_outputs(names, dict, loss={k: given[k] for k in order}, metrics={order[0]: ["mae"]})
-            trial.all(trial.accelerate(model), numbers(N, 4), {k: y[k] for k in order})
+            trial.all(trial.accelerate(model), numbers(N, 4), {k: y[k] for k in order}, **EVEN)
 
 
 @case("outputs/list of outputs, targets as a dict")
 def _(trial):
     model = two_outputs(loss={"b": "mse", "a": "categorical_crossentropy"})
-    trial.all(trial.accelerate(model), numbers(N, 4), {"a": one_hot(N), "b": numbers(N, 2, seed=1)})
+    trial.all(trial.accelerate(model), numbers(N, 4), {"a": one_hot(N), "b": numbers(N, 2, seed=1)}, **EVEN)
 
 
 @case("outputs/weights of examples, one an output")
@@ -415,7 +419,9 @@ def _(trial):
         loss=["mse", "categorical_crossentropy"], weighted_metrics=[["mae"], ["accuracy"]], metrics=[["mae"], []]
     )
     weights = [uniform(N, seed=3), uniform(N, seed=4)]
-    trial.all(trial.accelerate(model), numbers(N, 4), [numbers(N, 2, seed=1), one_hot(N)], sample_weight=weights)
+    trial.all(
+        trial.accelerate(model), numbers(N, 4), [numbers(N, 2, seed=1), one_hot(N)], sample_weight=weights, **EVEN
+    )
 
 
 @case("outputs/weights of examples, by name")
@@ -425,7 +431,11 @@ def _(trial):
     )
     weights = {"a": uniform(N, seed=3), "b": uniform(N, seed=4)}
     trial.all(
-        trial.accelerate(model), numbers(N, 4), {"b": numbers(N, 2, seed=1), "a": one_hot(N)}, sample_weight=weights
+        trial.accelerate(model),
+        numbers(N, 4),
+        {"b": numbers(N, 2, seed=1), "a": one_hot(N)},
+        sample_weight=weights,
+        **EVEN,
     )
 
 
@@ -433,25 +443,34 @@ def _(trial):
 def _(trial):
     model = two_outputs(loss=["mse", "categorical_crossentropy"], weighted_metrics=[["mae"], ["accuracy"]])
     trial.all(
-        trial.accelerate(model), numbers(N, 4), [numbers(N, 2, seed=1), one_hot(N)], sample_weight=uniform(N, seed=3)
+        trial.accelerate(model),
+        numbers(N, 4),
+        [numbers(N, 2, seed=1), one_hot(N)],
+        sample_weight=uniform(N, seed=3),
+        **EVEN,
     )
 
 
 @case("outputs/no loss for one")
 def _(trial):
     model = two_outputs(form=dict, loss={"b": "mse"})
-    trial.all(trial.accelerate(model), numbers(N, 4), {"b": numbers(N, 2, seed=1)})
+    trial.all(trial.accelerate(model), numbers(N, 4), {"b": numbers(N, 2, seed=1)}, **EVEN)
 
 
 @case("outputs/no loss for one, metrics on it")
 def _(trial):
     model = two_outputs(form=dict, loss={"b": "mse"}, metrics={"a": ["mae"]})
-    trial.all(trial.accelerate(model), numbers(N, 4), {"b": numbers(N, 2, seed=1), "a": one_hot(N)})
+    trial.all(trial.accelerate(model), numbers(N, 4), {"b": numbers(N, 2, seed=1), "a": one_hot(N)}, **EVEN)
 
 
 @case("outputs/targets for one too few", raises=True)
 def _(trial):
     trial.fit(trial.accelerate(two_outputs(loss=["mse", "mse"])), numbers(N, 4), [numbers(N, 2)])
+
+
+@case("outputs/last batch smaller", known={"tensorflow": "stock Keras counts the smaller batch as much as the others"})
+def _(trial):
+    trial.all(trial.accelerate(two_outputs(loss=["mse", "mse"])), numbers(N, 4), [numbers(N, 2, seed=1), one_hot(N)])
 
 
 # Metrics

@@ -37,6 +37,10 @@ def classification(n=20, features=4, classes=3):
     return numbers(n, features), labels(n, classes=classes)
 
 
+#: For ``compile``, where numbers are drawn: on TensorFlow XLA draws other ones, and stock Keras leaves it out on a CPU.
+XLA = {"jit_compile": True} if keras.config.backend() == "tensorflow" else {}
+
+
 def sgd():
     """An optimizer that doesn't let rounding grow."""
     return keras.optimizers.SGD(0.05, momentum=0.9)

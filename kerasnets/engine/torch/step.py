@@ -73,7 +73,7 @@ class Engine:
 
         return run
 
-    def batches(self, kind: str) -> Callable:
+    def batches(self, kind: str, stock: Callable) -> Callable:
         """The same for data that comes batch by batch: a function of a list of one batch."""
 
         def run(data):
