@@ -21,6 +21,7 @@ _NOT_IN_A_STEP = {
     "_trainable_variables_indices", "_seed_generators", "_called", "built", "_lock", "_path", "_saved_model_arg_spec",
     "_self_tracked_trackables", "_obj_reference_counts_dict", "_self_setattr_tracking", "_build_shapes_dict",
     "_is_graph_network", "_self_unconditional_checkpoint_dependencies", "_call_context_args", "history",
+    "_call_has_context_arg", "call_signature_parameters", "_losses_override", "_non_persistent_buffers_set",
 }  # fmt: skip
 
 _OURS = ("keras", "kerasnets")
@@ -127,7 +128,7 @@ def parts(model: keras.Model, kind: str) -> Iterator[object]:
         seen.add(id(part))
         yield part
         for name, value in vars(part).items():
-            if name not in _NOT_IN_A_STEP and not name.endswith("_initializer"):
+            if acts_in_a_step(name):
                 waiting.extend(leaf for leaf in _flat(value) if isinstance(leaf, _KERAS_OBJECTS))
 
 
@@ -148,6 +149,11 @@ def _flat(value) -> Iterator:
         yield value
 
 
+def acts_in_a_step(name: str) -> bool:
+    """Whether an attribute of this name matters when a step runs."""
+    return name not in _NOT_IN_A_STEP and not name.endswith("_initializer") and "_hooks" not in name
+
+
 def _foreign(part) -> str | None:
     """Why `part` is code that isn't known; None if it is."""
     cls = type(part)
@@ -156,7 +162,7 @@ def _foreign(part) -> str | None:
     if cls.__name__ in _WRAPPERS:
         return f"the layer {part.name!r} wraps code of another library"
     for name, value in vars(part).items():
-        if name in _NOT_IN_A_STEP or name.endswith("_initializer"):
+        if not acts_in_a_step(name):
             continue
         for leaf in _flat(value):
             if is_foreign_function(leaf):

@@ -38,6 +38,14 @@ def test_the_outputs_of_the_model_with_its_weights_of_now(name, options, images)
     assert np.abs(outputs() - second).max() > 1e-4
 
 
+def test_arrays_in_every_memory_order(images):
+    model = kerasnets.build("NeuralNetwork", hidden=(16, 8))
+    predict = kerasnets.predictor(model)
+    expected = predict(images)
+    np.testing.assert_array_equal(predict(images[::-1].copy()[::-1]), expected)
+    np.testing.assert_array_equal(predict(np.asfortranarray(images)), expected)
+
+
 def test_a_shape_that_does_not_fit_is_named(images):
     predict = kerasnets.predictor(kerasnets.build("NeuralNetwork", hidden=(4, 4)))
     for shape in ((27, 28), (2, 28, 27), (784,), (28, 28, 1), (0, 28, 28), ()):

@@ -5,7 +5,6 @@ Stock Keras runs its layers' Python again in every step and composes its operati
 and the recording is repeated.
 """
 
-import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,17 +13,16 @@ import keras
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (PyTorch's own name for it)
-from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
 from kerasnets import losses
-from kerasnets.engine.fallback import parts, warn_once
+from kerasnets.engine.fallback import warn_once
 from kerasnets.engine.labels import check_batch
 from kerasnets.engine.layer_patches import view
-from kerasnets.engine.programs import Programs, snapshot, variables_of
 from kerasnets.engine.source import Arrays, pack_like
+from kerasnets.engine.torch.key import StepKey, variables_of
 from kerasnets.engine.torch.layers import call_of
 from kerasnets.engine.torch.optimizers import constants_of, fused_update
+from kerasnets.engine.torch.programs import Programs
 from kerasnets.engine.torch.trace import UntraceableError, draws_unseeded, trace
 
 
@@ -38,6 +36,7 @@ class Engine:
     def __init__(self, model: keras.Model):
         self.model = model
         self._programs = Programs()
+        self._keys = {kind: StepKey(model, kind) for kind in ("train", "test", "predict")}
         self._untraceable: dict[str, tuple[Any, str]] = {}
 
     @staticmethod
@@ -166,7 +165,7 @@ class Engine:
         failed = self._untraceable.get(kind)
         if failed is not None and failed[0] is getattr(self.model, "_compile_config", None):
             return None, None
-        state, held = self._key(kind)
+        state, held = self._keys[kind].get()
         shapes = tuple(
             # A CUDA graph reads and writes where it did when it was captured; a single batch is copied there.
             (t.shape, t.dtype, t.data_ptr() if rows is not None and t.is_cuda else 0)
@@ -175,32 +174,19 @@ class Engine:
         nest = keras.tree.map_structure(lambda leaf: leaf is None, structure)
         key = (kind, None if rows is None else len(rows), repr(nest), shapes, state)
         if rows is None:
-            compile_step = lambda: self._trace(kind, lambda *given: pack_like(structure, given), leaves)  # noqa: E731
+            trace_step = lambda: self._trace(kind, lambda *given: pack_like(structure, given), leaves)  # noqa: E731
         else:
 
             def gathered(chosen, *given):
                 return pack_like(structure, [leaf[chosen] for leaf in given])
 
-            compile_step = lambda: self._trace(kind, gathered, [rows, *leaves])  # noqa: E731
+            trace_step = lambda: self._trace(kind, gathered, [rows, *leaves])  # noqa: E731
         try:
-            return key, self._programs.get(kind, key, held, compile_step)
+            return key, self._programs.get(kind, key, held, trace_step)
         except UntraceableError as error:
             self._untraceable[kind] = (getattr(self.model, "_compile_config", None), str(error))
             warn_once(f"the step can't be traced ({error})")
             return None, None
-
-    def _key(self, kind: str) -> tuple:
-        """What a traced step has as constants: Keras's attributes, and where the variables' values are."""
-        model = self.model
-        key, held = snapshot(parts(model, kind))
-        variables = variables_of(model, kind)
-        compiled = [] if kind == "predict" else [model._compile_config, model.loss, model.optimizer]
-        generator = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
-        constants = json.dumps(constants_of(model.optimizer), default=str) if kind == "train" else ""
-        places = tuple((v.value.data_ptr(), bool(v.trainable), id(v.regularizer), id(v.constraint)) for v in variables)
-        settings = (keras.config.epsilon(), keras.config.floatx(), keras.config.image_data_format())
-        ids = tuple(map(id, (*compiled, generator)))
-        return (settings, key, places, ids, constants), [held, variables, compiled, generator]
 
     def _trace(self, kind: str, batch_of: Callable, examples: list[torch.Tensor]) -> Callable:
         """The traced step as a function of tensors like `examples`, from which `batch_of` makes the batch."""
