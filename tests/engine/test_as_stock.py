@@ -113,6 +113,11 @@ STEPS = {
     "our accumulation": lambda: classifier(optimizer=optimizers.SGD(0.1, gradient_accumulation_steps=2)),
     "average": lambda: classifier(optimizer=keras.optimizers.SGD(0.1, use_ema=True, ema_overwrite_frequency=2)),
     "Nadam": lambda: classifier(optimizer="nadam"),
+    "warm-up": lambda: classifier(
+        optimizer=keras.optimizers.SGD(
+            keras.optimizers.schedules.CosineDecay(0.01, 10, warmup_target=0.1, warmup_steps=3)
+        )
+    ),
 }
 
 

@@ -118,7 +118,7 @@ class Engine:
             gradients = torch.autograd.grad(scaled, [v.value for v in variables], allow_unused=True)
         with torch.no_grad():
             self._measure(model, x, y, y_pred, weight, loss.detach())
-            if _runs_by_itself(model.optimizer):
+            if self._optimizer_apart:  # Keras's own code applies them
                 return list(gradients)
             if gradients and not fused_update(model.optimizer, self._constants, gradients, variables):
                 model.optimizer.apply(list(gradients), variables)
@@ -199,13 +199,16 @@ class Engine:
         def traced():
             return trace(lambda *given: step(viewed, batch_of(*given)), examples, variables_of(model, kind))
 
+        self._optimizer_apart = kind == "train" and _is_untraceable(model.optimizer)
         try:
             program = traced()
         except UntraceableError as error:
             if not draws_unseeded(error):
-                raise
+                if kind != "train" or self._optimizer_apart:
+                    raise
+                self._optimizer_apart = True  # it may be the optimizer, or its schedule, that can't be traced
             program = traced()
-        if kind == "train" and _runs_by_itself(model.optimizer):
+        if self._optimizer_apart:
             variables = model.trainable_variables
 
             def with_optimizer(*given):
@@ -232,8 +235,8 @@ class Engine:
 _UNTRACED = (keras.optimizers.LossScaleOptimizer, keras.optimizers.Nadam, keras.optimizers.ScheduleFreeAdamW)
 
 
-def _runs_by_itself(optimizer) -> bool:
-    """Whether an optimizer can't be traced: it takes the traced gradients, and Keras's own code applies them."""
+def _is_untraceable(optimizer) -> bool:
+    """Whether an optimizer is known to branch on a number, or to depend on what is changed in place."""
     if isinstance(optimizer, _UNTRACED):
         return True
     return bool(optimizer.gradient_accumulation_steps or (optimizer.use_ema and optimizer.ema_overwrite_frequency))
