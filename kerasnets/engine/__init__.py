@@ -18,10 +18,11 @@ from kerasnets.checks import check_integer
 from kerasnets.engine import fallback
 from kerasnets.engine.callbacks import BlockCallbacks, steps_between_looks
 from kerasnets.engine.labels import check_batch
+from kerasnets.engine.protocol import Engine
 from kerasnets.engine.source import Arrays, arrays_source, split
 
 
-def engine_of(model: keras.Model):
+def engine_of(model: keras.Model) -> Engine:
     """The engine of `model` on the active backend; it is kept with the model, and so are its compiled programs."""
     if "_kerasnets_engine" not in model.__dict__:
         module = importlib.import_module(f"kerasnets.engine.{keras.config.backend()}")
@@ -45,7 +46,7 @@ def fit(model: keras.Model, stock: Callable, *args, fast: bool = True, seed: int
         The ``keras.callbacks.History``.
 
     Raises:
-        ValueError: `seed` is no whole number from 0, or is given for data with an order of its own.
+        ValueError: `seed` is not a whole number ≥ 0, or is given for data with an order of its own.
     """
     options = _bound(keras.Model.fit, model, args, kwargs)
     if seed is not None:
@@ -175,7 +176,7 @@ def _bound(method: Callable, model: keras.Model, args: tuple, kwargs: dict) -> d
     return options | others
 
 
-def _engine_if(fast: bool, model: keras.Model, kind: str):
+def _engine_if(fast: bool, model: keras.Model, kind: str) -> Engine | None:
     """The engine, or None where stock Keras's own steps run, after the warning that says why."""
     if not fast:
         return None
@@ -217,7 +218,7 @@ def _set_strides(callbacks: BlockCallbacks, in_fit: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def _function(model: keras.Model, engine, kind: str, source: Arrays | None):
+def _function(model: keras.Model, engine: Engine, kind: str, source: Arrays | None):
     """Inside, Keras's loop calls the engine; afterwards the model has Keras's own function.
 
     Keras makes that function anew after a ``compile``, and so do the engines that compile theirs for good.

@@ -1,0 +1,40 @@
+"""What an engine has to offer; there is one per backend."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from kerasnets.engine.source import Arrays
+
+
+class Engine(Protocol):
+    """Runs the steps of one model. `kind` is ``"train"``, ``"test"`` or ``"predict"`` throughout.
+
+    Args:
+        model: a compiled Functional or Sequential model; for predictions it need not be compiled.
+    """
+
+    def __init__(self, model: keras.Model): ...
+
+    @staticmethod
+    def why_not(model: keras.Model) -> str | None:
+        """What of `model` the engine can't run; None if it can."""
+
+    @staticmethod
+    def put(array: np.ndarray) -> Any:
+        """`array` as a tensor on the device, in the type that stock ``fit`` gives it."""
+
+    def block(self, kind: str, source: Arrays, stock: Callable) -> Callable:
+        """A function in place of Keras's ``{kind}_function`` that runs the source's next block of steps.
+
+        `stock` is Keras's own: a program that is compiled for good is made anew when Keras made a new one. A step that
+        turns out not to be traceable runs through it, in the same call.
+        """
+
+    def batches(self, kind: str, stock: Callable) -> Callable | None:
+        """The same for data that comes batch by batch; None where stock Keras's function is as fast."""
+
+    def forward(self) -> Callable[[np.ndarray], np.ndarray]:
+        """A function from a batch of inputs to the outputs, compiled for each shape at its first use."""
