@@ -23,10 +23,6 @@ def loss_with_check(model: keras.Model):
         loss = next(iter(loss.values() if isinstance(loss, dict) else loss))
     if isinstance(loss, type):
         raise TypeError(f"The loss is the class {loss.__name__}; expected an object of it: {loss.__name__}().")
-    return _with_check(loss)
-
-
-def _with_check(loss):
     if isinstance(loss, str):
         loss = keras.losses.get(loss)
     if loss is keras.losses.sparse_categorical_crossentropy:
@@ -38,7 +34,7 @@ def _with_check(loss):
 
 
 def check_batch(model: keras.Model, batch) -> None:
-    """Check the class labels of a batch.
+    """Check the class labels of a batch, for a model with one output.
 
     Args:
         model: a compiled model.
@@ -48,17 +44,13 @@ def check_batch(model: keras.Model, batch) -> None:
         ValueError: a label is no class of the model; the message names it.
     """
     _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-    if y is None or not getattr(model, "outputs", None):
+    targets, outputs = keras.tree.flatten(y), getattr(model, "outputs", None) or []
+    given = keras.tree.flatten(getattr(model, "loss", None))
+    if y is None or not len(targets) == len(outputs) == len(given) == 1 or isinstance(given[0], type):
         return
-    targets, outputs = keras.tree.flatten(y), model.outputs
-    given = loss_with_check(model)
-    named = given if isinstance(given, list | tuple | dict) else [given] * len(outputs)
-    each = [_with_check(loss) for loss in keras.tree.flatten(named)]
-    if not len(targets) == len(outputs) == len(each):
-        return
-    for target, output, loss in zip(targets, outputs, each, strict=True):
-        if isinstance(loss, losses.CrossEntropyLoss | losses.NLLLoss) and target is not None and output.shape:
-            loss.check_targets(_array(target), output.shape[-1])
+    loss = loss_with_check(model)
+    if isinstance(loss, losses.CrossEntropyLoss | losses.NLLLoss) and outputs[0].shape:
+        loss.check_targets(_array(targets[0]), outputs[0].shape[-1])
 
 
 def _array(value) -> np.ndarray:
