@@ -27,6 +27,7 @@ class Engine:
     def __init__(self, model: keras.Model):
         self.model = model
         self._programs: dict[tuple, tuple] = {}
+        self._reason = ""
 
     @staticmethod
     def why_not(model: keras.Model) -> str | None:
@@ -51,6 +52,7 @@ class Engine:
             for chosen in rows[begin:end]:
                 batch = [source.pack([tf.gather(leaf, chosen) for leaf in leaves])]
                 outputs = stock(batch if kind == "predict" else iter(batch))
+            warn_once(f"the step can't be compiled ({self._reason})")  # now that stock Keras could run it
             return outputs
 
         return run
@@ -103,10 +105,9 @@ class Engine:
                 if kind != "predict":
                     program(leaves, rows, tf.constant(0), tf.constant(0))
             except (tf.errors.OpError, NotImplementedError, TypeError, ValueError) as error:
-                reason = str(error).strip().partition("\n")[0]
+                self._reason = str(error).strip().partition("\n")[0]
             else:
                 return program
-        warn_once(f"the step can't be compiled ({reason})")
         return None
 
     def _build(self, example) -> None:
