@@ -1,6 +1,6 @@
 """Many training steps on JAX as one compiled loop.
 
-Stock Keras dispatches every step by itself and hands it a batch from the host. Here the data lies on the device, and
+Stock Keras dispatches every step separately and copies a batch from the host. Here the data lies on the device, and
 one dispatch runs any number of steps of Keras's own ``train_step``, each gathering its batch by an index order.
 """
 
@@ -95,7 +95,7 @@ class Engine:
     def _made(self, name: str, kind: str) -> Callable:
         model = self.model
 
-        # Compiled by itself: its trace is kept for each shape of a batch, so that it takes Python's attributes as
+        # Jitted separately: its trace is kept for each shape of a batch, so that it takes Python's attributes as
         # constants when stock Keras does, however many steps the loop around it has.
         @jax.jit
         def step(state, batch):

@@ -1,6 +1,6 @@
 """Class labels are checked on the host before a step sees them.
 
-A label that is no class raises deep inside PyTorch on a CPU, kills the CUDA context on a GPU, and is clipped silently
+A label out of range raises deep inside PyTorch on a CPU, kills the CUDA context on a GPU, and is clipped silently
 on JAX.
 """
 
@@ -41,7 +41,7 @@ def check_batch(model: keras.Model, batch) -> None:
         batch: what Keras's step gets: inputs, targets and weights.
 
     Raises:
-        ValueError: a label is no class of the model; the message names it.
+        ValueError: a label is out of range; the message names it.
     """
     _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
     targets, outputs = keras.tree.flatten(y), getattr(model, "outputs", None) or []

@@ -1,6 +1,6 @@
 """Many training steps on TensorFlow as one loop in a compiled function.
 
-Stock Keras dispatches every step by itself and hands it a batch through ``tf.data``. Here the data lies on the device,
+Stock Keras dispatches every step separately and feeds it through ``tf.data``. Here the data lies on the device,
 and one dispatch runs any number of steps of Keras's own ``train_step``, each gathering its batch by an index order.
 XLA compiles the loop, except for networks with convolutions on a CPU: TensorFlow's own are faster there.
 """

@@ -4,7 +4,7 @@ nox -s "comparison(torch)"                    all cases on one backend; argument
 nox -s "comparison(torch)" -- -k "dropout"    those that have a word in their name
 
 A failure says what differs and how far stock Keras's own results move when its initial weights are moved by 1e-6: a
-difference of that size is rounding that the case lets grow. The lists at the end are no failures.
+difference of that size is rounding that the case lets grow. The lists at the end are not failures.
 """
 
 import importlib
