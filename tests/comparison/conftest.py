@@ -1,4 +1,4 @@
-"""A list, at the end of the run, of the cases that ran through stock Keras, and of other things that are not failures."""
+"""Lists, at the end of the run, the cases that ran through stock Keras and other things that are not failures."""
 
 
 def pytest_terminal_summary(terminalreporter):
