@@ -97,8 +97,7 @@ def why_not(model: keras.Model, kind: str) -> str | None:
 def _own_method(model: keras.Model) -> str | None:
     """A method of the user's own that is part of a step."""
     users = [vars(cls) for cls in type(model).__mro__ if _root(cls.__module__) not in _LIBRARIES]
-    found = _STEP.intersection(model.__dict__) | _STEP.intersection(name for names in users for name in names)
-    return min(found, default=None)
+    return min(_STEP & set(model.__dict__).union(*users), default=None)
 
 
 def parts(model: keras.Model, kind: str) -> Iterator[object]:

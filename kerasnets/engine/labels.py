@@ -5,7 +5,6 @@ on JAX.
 """
 
 import keras
-import numpy as np
 
 from kerasnets import losses
 
@@ -50,8 +49,4 @@ def check_batch(model: keras.Model, batch) -> None:
         return
     loss = loss_with_check(model)
     if isinstance(loss, losses.CrossEntropyLoss | losses.NLLLoss) and outputs[0].shape:
-        loss.check_targets(_array(targets[0]), outputs[0].shape[-1])
-
-
-def _array(value) -> np.ndarray:
-    return keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else np.asarray(value)
+        loss.check_targets(targets[0], outputs[0].shape[-1])

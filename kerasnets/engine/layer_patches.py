@@ -25,7 +25,7 @@ def view(model: keras.Model, call_of: Callable[[keras.Layer], Callable | None]) 
         return _copy(model, _functional=view(model._functional, call_of))
     replaced = {}
     for layer in model._operations:
-        if is_graph(layer):
+        if _runs_a_graph(layer):
             replaced[layer] = view(layer, call_of)
         elif isinstance(layer, keras.Layer) and (call := call_of(layer)) is not None:
             replaced[layer] = _copy(layer, call=call)
@@ -43,7 +43,7 @@ def view(model: keras.Model, call_of: Callable[[keras.Layer], Callable | None]) 
     return _copy(model, _run_through_graph=run)
 
 
-def is_graph(model) -> bool:
+def _runs_a_graph(model) -> bool:
     """Whether `model` is a Functional or a built Sequential model, of a class that keeps Keras's own ``call``."""
     if isinstance(model, keras.Sequential):
         return model.built and type(model).call is keras.Sequential.call

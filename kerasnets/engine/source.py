@@ -37,7 +37,7 @@ class Arrays(DataAdapter):
     def __init__(self, given, batch_size: int, seed: int | None = None, epoch: int = 0):
         self._given = given
         self.inputs = keras.tree.map_structure(_as_numpy, given)
-        self.batch_size_ = batch_size
+        self._batch_size = batch_size
         self.seed = seed
         self.epoch = epoch
         self.in_blocks = False
@@ -63,7 +63,7 @@ class Arrays(DataAdapter):
     @property
     def batch_size(self) -> int:
         """Examples per batch."""
-        return self.batch_size_
+        return self._batch_size
 
     @property
     def has_partial_batch(self) -> bool:
@@ -73,7 +73,7 @@ class Arrays(DataAdapter):
     @property
     def partial_batch_size(self) -> int | None:
         """Examples in a smaller last batch."""
-        return self.n % self.batch_size_ or None
+        return self.n % self._batch_size or None
 
     def on_epoch_begin(self) -> None:
         """Start at the first block."""
@@ -120,8 +120,8 @@ class Arrays(DataAdapter):
 
         def rows():
             order = self._order()
-            for begin in range(0, self.n, self.batch_size_):
-                yield order[begin : begin + self.batch_size_]
+            for begin in range(0, self.n, self._batch_size):
+                yield order[begin : begin + self._batch_size]
 
         indices = tf.data.Dataset.from_generator(rows, output_signature=tf.TensorSpec([None], tf.int64))
         return indices.map(lambda chosen: self.pack([tf.gather(leaf, chosen) for leaf in leaves]))
@@ -130,7 +130,7 @@ class Arrays(DataAdapter):
         """Batch number `index` of this epoch as NumPy arrays."""
         if self._host_order[0] != self.epoch:
             self._host_order = self.epoch, self._order()
-        rows = self._host_order[1][index * self.batch_size_ : (index + 1) * self.batch_size_]
+        rows = self._host_order[1][index * self._batch_size : (index + 1) * self._batch_size]
         return self.pack([leaf[rows] for leaf in _leaves(self.inputs)])
 
     # The engine's side
@@ -158,8 +158,8 @@ class Arrays(DataAdapter):
         self._position += 1
         if self._device_rows[0] != self.epoch:
             order = self._order()
-            full = self._full * self.batch_size_
-            groups = [order[:full].reshape(-1, self.batch_size_), order[None, full:]]
+            full = self._full * self._batch_size
+            groups = [order[:full].reshape(-1, self._batch_size), order[None, full:]]
             self._device_rows = self.epoch, [put(group) if group.size else None for group in groups]
         full_rows, last_rows = self._device_rows[1]
         if begin < self._full:
@@ -178,7 +178,7 @@ class Arrays(DataAdapter):
 
     def example(self):
         """A batch as NumPy arrays, for what is built from its shapes and types."""
-        return self.pack([leaf[: self.batch_size_].copy() for leaf in _leaves(self.inputs)])
+        return self.pack([leaf[: self._batch_size].copy() for leaf in _leaves(self.inputs)])
 
     def _order(self) -> np.ndarray:
         return np.arange(self.n) if self.seed is None else epoch_order(self.n, self.seed, self.epoch)

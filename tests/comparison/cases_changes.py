@@ -478,7 +478,7 @@ def _(trial):
     trial.predict(first, numbers(N, 4))
 
 
-@case("order/an inner model trained by itself between")
+@case("order/an inner model trained on its own in between")
 def _(trial):
     inner = sequential((4,), layers.Dense(5), layers.BatchNormalization(), head=3)
     outer = sequential((4,), inner, layers.Dense(2), head=0)

@@ -258,7 +258,7 @@ class _Tensor:
 
 @dataclasses.dataclass
 class Outcome:
-    """What a way through a case came to."""
+    """The record of a case that was played one way."""
 
     records: list[tuple[str, Any]]
     error: BaseException | None

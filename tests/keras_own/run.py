@@ -38,7 +38,7 @@ def run(way: str, results: Path, arguments: list[str]) -> dict[str, dict]:
         begun = time.perf_counter()
         subprocess.run([*command, *arguments, *tests], env=environment, cwd=home, check=False)
     if not results.exists():
-        raise SystemExit(f"The run with way {way!r} came to no end.")
+        raise SystemExit(f"The run with way {way!r} did not finish.")
     print(f"{way}: {time.perf_counter() - begun:.0f} s", flush=True)
     return json.loads(results.read_text())
 
