@@ -1,8 +1,9 @@
 """The fast path: engines that run many steps per call, one per backend, inside Keras's own ``fit``.
 
-Keras's loop stays in charge of arguments, epochs, validation, callbacks and history. Two things are ours: the data
-adapter (:mod:`~kerasnets.engine.source`), which keeps the arrays on the device, and the function that runs a block of
-steps in one call of the backend's engine. What must not run that way is decided in :mod:`~kerasnets.engine.fallback`.
+Keras's loop stays in charge of arguments, epochs, validation, callbacks and history. Two things are ours. A data
+adapter keeps arrays on the device (:mod:`~kerasnets.engine.source`) or collects batches that come one by one
+(:mod:`~kerasnets.engine.stream`), and a function runs a block of steps in one call of the backend's engine. What must
+not run that way is decided in :mod:`~kerasnets.engine.fallback`.
 """
 
 import contextlib
@@ -20,6 +21,9 @@ from kerasnets.engine.callbacks import BlockCallbacks, steps_between_looks
 from kerasnets.engine.labels import check_batch
 from kerasnets.engine.protocol import Engine
 from kerasnets.engine.source import Arrays, arrays_source, split
+from kerasnets.engine.stream import Stream, stream_of
+
+Source = Arrays | Stream | None
 
 
 def engine_of(model: keras.Model) -> Engine:
@@ -55,7 +59,7 @@ def fit(model: keras.Model, stock: Callable, *args, fast: bool = True, seed: int
     engine = _engine_if(fast, model, "train")
     if engine is None and seed is None:
         return stock(**options)
-    train, test = _fit_sources(options, seed, engine is not None)
+    train, test = _fit_sources(options, seed, engine)
     if engine is not None:
         _check_labels(model, train, test)
     if seed is not None and train is None:
@@ -71,6 +75,8 @@ def fit(model: keras.Model, stock: Callable, *args, fast: bool = True, seed: int
             blocks = train is not None and isinstance(options["callbacks"], BlockCallbacks)
             if blocks:
                 _set_strides(options["callbacks"], in_fit=True)
+                _count_blocks(options, "steps_per_epoch", train)
+                _count_blocks(options, "validation_steps", test)
             stack.enter_context(_function(model, engine, "train", train if blocks else None))
             stack.enter_context(_function(model, engine, "test", test))
         return stock(**options)
@@ -86,8 +92,9 @@ def evaluate(model: keras.Model, stock: Callable, *args, fast: bool = True, **kw
     if engine is None:
         return stock(**options)
     source = None
-    if options["steps"] is None and not _callback_list(options) and not keras.config.max_steps_per_epoch():
-        source = arrays_source(*(options[k] for k in ("x", "y", "sample_weight")), batch_size=options["batch_size"])
+    if not _keras_counts(options):
+        data = [options[name] for name in ("x", "y", "sample_weight")]
+        source = _test_source(engine, data, options["batch_size"], options["steps"])
     if source is not None:
         _check_labels(model, source)
         options |= {"x": source, "y": None, "sample_weight": None}
@@ -96,6 +103,7 @@ def evaluate(model: keras.Model, stock: Callable, *args, fast: bool = True, **kw
             epochs=1, steps=source.steps, model=model,
         )  # fmt: skip
         _set_strides(options["callbacks"])
+        _count_blocks(options, "steps", source)
     with _function(model, engine, "test", source):
         return stock(**options)
 
@@ -107,7 +115,7 @@ def predict(model: keras.Model, stock: Callable, *args, fast: bool = True, **kwa
     if engine is None:
         return stock(**options)
     source = None
-    if options["steps"] is None and not _callback_list(options) and not keras.config.max_steps_per_epoch():
+    if options["steps"] is None and not _keras_counts(options):
         source = arrays_source(options["x"], batch_size=options["batch_size"])
     if source is not None:
         source.building = False
@@ -124,32 +132,61 @@ def predict(model: keras.Model, stock: Callable, *args, fast: bool = True, **kwa
 # Sources
 
 
-def _fit_sources(options: dict[str, Any], seed: int | None, fast: bool) -> tuple[Arrays | None, Arrays | None]:
-    """The sources of the training and of its validation, put into the options; None for data that is not arrays."""
-    train = test = None
-    limited = bool(keras.config.max_steps_per_epoch())
-    given = {"x": options["x"], "y": options["y"], "sample_weight": options["sample_weight"]}
-    by_stock = options["shuffle"] not in (True, False) or options["steps_per_epoch"] is not None or limited
-    if not by_stock or seed is not None:
-        validation_data = options["validation_data"]
-        if options["validation_split"] and validation_data is None and arrays_source(**given) is not None:
-            parts, validation_data = split(*given.values(), options["validation_split"])
-            given = dict(zip(given, parts, strict=True))
-        order = _seed(seed) if options["shuffle"] else None
-        train = arrays_source(
-            **given, batch_size=options["batch_size"], class_weight=options["class_weight"], seed=order,
-            epoch=options["initial_epoch"],
-        )  # fmt: skip
-        if train is not None:
-            options |= {"x": train, "y": None, "sample_weight": None, "class_weight": None, "shuffle": False}
-            options |= {"validation_split": 0.0, "validation_data": validation_data}
-    in_blocks = fast and train is not None and not by_stock and not _callback_list(options)
-    if in_blocks and options["validation_data"] is not None and options["validation_steps"] is None:
-        held_out = keras.utils.unpack_x_y_sample_weight(options["validation_data"])
-        test = arrays_source(*held_out, batch_size=options["validation_batch_size"] or options["batch_size"])
+def _fit_sources(options: dict[str, Any], seed: int | None, engine: Engine | None) -> tuple[Source, Source]:
+    """The sources of the training and of its validation, put into the options; None for what stock Keras takes."""
+    in_blocks = engine is not None and not _keras_counts(options)
+    by_stock = options["shuffle"] not in (True, False) or options["steps_per_epoch"] is not None
+    train = None
+    if seed is not None or (in_blocks and not by_stock):
+        train = _train_arrays(options, seed)
+        in_blocks &= train is None or not by_stock
+    if train is None and seed is None and in_blocks and engine.collects() and not options["validation_split"]:
+        train = _train_stream(options)
+    test = None
+    if train is not None and in_blocks and options["validation_data"] is not None:
+        data = keras.utils.unpack_x_y_sample_weight(options["validation_data"])
+        batch_size = options["validation_batch_size"] or options["batch_size"]
+        test = _test_source(engine, data, batch_size, options["validation_steps"])
         if test is not None:
             options["validation_data"] = test
     return train, test
+
+
+def _train_arrays(options: dict[str, Any], seed: int | None) -> Source:
+    given = [options[name] for name in ("x", "y", "sample_weight")]
+    validation_data = options["validation_data"]
+    if options["validation_split"] and validation_data is None and arrays_source(*given) is not None:
+        given, validation_data = split(*given, options["validation_split"])
+    train = arrays_source(
+        *given, batch_size=options["batch_size"], class_weight=options["class_weight"],
+        seed=_seed(seed) if options["shuffle"] else None, epoch=options["initial_epoch"],
+    )  # fmt: skip
+    if train is not None:
+        options |= {"x": train, "y": None, "sample_weight": None, "class_weight": None, "shuffle": False}
+        options |= {"validation_split": 0.0, "validation_data": validation_data}
+    return train
+
+
+def _train_stream(options: dict[str, Any]) -> Source:
+    names = ("x", "y", "sample_weight", "batch_size", "steps_per_epoch", "shuffle", "class_weight")
+    train = stream_of(**{name: options[name] for name in names})
+    if train is not None:
+        options |= {"x": train, "class_weight": None, "shuffle": False}
+    return train
+
+
+def _test_source(engine: Engine, data, batch_size: int | None, steps: int | None) -> Source:
+    x, y, sample_weight = data
+    source = arrays_source(x, y, sample_weight, batch_size=batch_size) if steps is None else None
+    if source is None and engine.collects():
+        source = stream_of(x, y, sample_weight, batch_size=batch_size, steps_per_epoch=steps, shuffle=False)
+    return source
+
+
+def _count_blocks(options: dict[str, Any], name: str, source: Source) -> None:
+    """Keras's loop counts blocks where it was told a number of steps."""
+    if isinstance(source, Stream) and options[name] is not None:
+        options[name] = len(source.blocks)
 
 
 def _seed(seed: int | None) -> int:
@@ -158,9 +195,9 @@ def _seed(seed: int | None) -> int:
     return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
 
 
-def _check_labels(model: keras.Model, *sources: Arrays | None) -> None:
+def _check_labels(model: keras.Model, *sources: Source) -> None:
     for source in sources:
-        if source is not None:
+        if isinstance(source, Arrays):
             check_batch(model, source.inputs)
 
 
@@ -190,13 +227,14 @@ def _engine_if(fast: bool, model: keras.Model, kind: str) -> Engine | None:
     return engine
 
 
-def _callback_list(options: dict[str, Any]) -> bool:
-    return isinstance(options["callbacks"], keras.callbacks.CallbackList)
+def _keras_counts(options: dict[str, Any]) -> bool:
+    """Whether a list of callbacks of the user's, or a limit of Keras's, wants every step."""
+    return isinstance(options["callbacks"], keras.callbacks.CallbackList) or bool(keras.config.max_steps_per_epoch())
 
 
-def _callbacks(model: keras.Model, options: dict[str, Any], train: Arrays, test: Arrays | None):
-    """A list of callbacks that knows the sources; the user's own where one was given."""
-    if _callback_list(options) or options["steps_per_epoch"] is not None or keras.config.max_steps_per_epoch():
+def _callbacks(model: keras.Model, options: dict[str, Any], train: Arrays | Stream, test: Source):
+    """A list of callbacks that knows the sources; the user's own where Keras counts the steps."""
+    if _keras_counts(options) or (isinstance(train, Arrays) and options["steps_per_epoch"] is not None):
         return options["callbacks"]
     epochs = min(options["epochs"], keras.config.max_epochs() or options["epochs"])
     return BlockCallbacks(
@@ -218,7 +256,7 @@ def _set_strides(callbacks: BlockCallbacks, in_fit: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def _function(model: keras.Model, engine: Engine, kind: str, source: Arrays | None):
+def _function(model: keras.Model, engine: Engine, kind: str, source: Source):
     """Inside, Keras's loop calls the engine; afterwards the model has Keras's own function.
 
     Keras makes that function anew after a ``compile``, and so do the engines that compile theirs for good.
@@ -229,7 +267,7 @@ def _function(model: keras.Model, engine: Engine, kind: str, source: Arrays | No
     if source is None:
         ours = engine.batches(kind, stock)
     else:
-        block = engine.block(kind, source, stock)
+        block = (engine.stream if isinstance(source, Stream) else engine.block)(kind, source, stock)
 
         def ours(*arguments):
             # A callback may call train_on_batch and the like, which use the same function.

@@ -12,13 +12,15 @@ _BAR_MOVES = 50
 _EPOCH_ONLY = (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
 
 
-def steps_between_looks(callbacks: list[keras.callbacks.Callback], phase: str, steps: int, in_fit: bool) -> int | None:
+def steps_between_looks(
+    callbacks: list[keras.callbacks.Callback], phase: str, steps: int | None, in_fit: bool
+) -> int | None:
     """How many steps may run before a callback wants to look.
 
     Args:
         callbacks: all callbacks, the progress bar included.
         phase: ``"train"``, ``"test"`` or ``"predict"``.
-        steps: the number of steps per epoch.
+        steps: the number of steps per epoch, if it is known.
         in_fit: whether this is part of ``fit``, where the progress bar ignores the validation.
 
     Returns:
@@ -27,7 +29,7 @@ def steps_between_looks(callbacks: list[keras.callbacks.Callback], phase: str, s
     strides = []
     for callback in callbacks:
         if type(callback) is keras.callbacks.ProgbarLogger:
-            if callback.verbose not in (0, 2) and not (in_fit and phase == "test"):
+            if steps and callback.verbose not in (0, 2) and not (in_fit and phase == "test"):
                 strides.append(max(1, steps // _BAR_MOVES))
         elif type(callback) is StepLog:
             if phase == "train":
@@ -60,15 +62,15 @@ class BlockCallbacks(keras.callbacks.CallbackList):
 
     def _first(self, phase: str, block: int) -> int:
         source = self.sources[phase]
-        return block if source is None else source.blocks[block][0]
+        return block if source is None else source.first(block)
 
     def _last(self, phase: str, block: int) -> int:
         source = self.sources[phase]
-        return block if source is None else source.blocks[block][1] - 1
+        return block if source is None else source.last(block)
 
-    def _your_turn(self, phase: str) -> None:
+    def _begin(self, phase: str, block: int) -> None:
         if self.sources[phase] is not None:
-            self.sources[phase].turn = True
+            self.sources[phase].begin(block)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Tell the source which epoch this is: BackupAndRestore chooses the first one after ``fit`` has begun."""
@@ -79,7 +81,7 @@ class BlockCallbacks(keras.callbacks.CallbackList):
     def on_train_batch_begin(self, batch, logs=None):
         """Pass on the number of the block's first step."""
         super().on_train_batch_begin(self._first("train", batch), logs)
-        self._your_turn("train")
+        self._begin("train", batch)
 
     def on_train_batch_end(self, batch, logs=None):
         """Pass on the number of the block's last step."""
@@ -88,7 +90,7 @@ class BlockCallbacks(keras.callbacks.CallbackList):
     def on_test_batch_begin(self, batch, logs=None):
         """Pass on the number of the block's first step."""
         super().on_test_batch_begin(self._first("test", batch), logs)
-        self._your_turn("test")
+        self._begin("test", batch)
 
     def on_test_batch_end(self, batch, logs=None):
         """Pass on the number of the block's last step."""
@@ -97,7 +99,7 @@ class BlockCallbacks(keras.callbacks.CallbackList):
     def on_predict_batch_begin(self, batch, logs=None):
         """Pass on the number of the block's first step."""
         super().on_predict_batch_begin(self._first("predict", batch), logs)
-        self._your_turn("predict")
+        self._begin("predict", batch)
 
     def on_predict_batch_end(self, batch, logs=None):
         """Pass on the number of the block's last step."""

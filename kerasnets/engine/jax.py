@@ -15,6 +15,7 @@ from kerasnets import layers
 from kerasnets.engine.labels import check_batch
 from kerasnets.engine.layer_patches import view
 from kerasnets.engine.source import Arrays
+from kerasnets.engine.stream import Stream
 
 
 class Engine:
@@ -38,11 +39,16 @@ class Engine:
         """`array` on the device."""
         return jax.device_put(array)
 
-    def block(self, kind: str, source: Arrays, stock: Callable) -> Callable:
+    @staticmethod
+    def collects() -> bool:
+        """Whether batches that come one by one are collected. On a GPU stock Keras sends the next batch ahead."""
+        return jax.default_backend() == "cpu"
+
+    def block(self, kind: str, source: Arrays | Stream, stock: Callable) -> Callable:
         """A ``train_function``, ``test_function`` or ``predict_function`` that runs the source's next block."""
 
         def run(state, _ticks):
-            rows, begin, end = source.next_block(self.put)
+            rows, begin, end = source.rows_of_block(self.put)
             data = source.pack(source.leaves(self.put))
             program = self._program("predict" if kind == "predict" else f"{kind} block", kind, stock)
             with _state_given_back(self.model, state):
@@ -63,6 +69,25 @@ class Engine:
             check_batch(self.model, batch)
             with _state_given_back(self.model, state):
                 return self._program(kind, kind, stock)(_distinct(state), batch)
+
+        return run
+
+    def stream(self, kind: str, stream: Stream, stock: Callable) -> Callable:
+        """The same for data that comes batch by batch and is collected."""
+        block, one = self.block(kind, stream, stock), self.batches(kind, stock) or stock
+
+        def run(state, iterator):
+            logs = None
+            with _state_given_back(self.model, state) as kept:
+                for batch, joined in stream.groups(iterator):
+                    check_batch(self.model, batch)
+                    if joined:
+                        logs, kept.state = block(kept.state, None)
+                    else:
+                        logs, kept.state = one(kept.state, iter([batch]))
+            if logs is None:
+                raise StopIteration
+            return logs, kept.state
 
         return run
 
@@ -143,6 +168,7 @@ class _state_given_back:  # noqa: N801 (a context manager)
             for variable, value in zip(variables, values, strict=True):
                 if variable._value is None and not value.is_deleted():
                     variable.assign(value)
+        model._jax_state_synced = True  # Keras's loop only knows the state before this block
 
 
 def _distinct(state):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kerasnets.engine.source import Arrays
+from kerasnets.engine.stream import Stream
 
 
 class Engine(Protocol):
@@ -26,7 +27,11 @@ class Engine(Protocol):
     def put(array: np.ndarray) -> Any:
         """`array` as a tensor on the device, in the type that stock ``fit`` gives it."""
 
-    def block(self, kind: str, source: Arrays, stock: Callable) -> Callable:
+    @staticmethod
+    def collects() -> bool:
+        """Whether batches that come one by one are collected into blocks."""
+
+    def block(self, kind: str, source: Arrays | Stream, stock: Callable) -> Callable:
         """A function in place of Keras's ``{kind}_function`` that runs the source's next block of steps.
 
         `stock` is Keras's own: a program that is compiled for good is made anew when Keras made a new one. A step that
@@ -35,6 +40,9 @@ class Engine(Protocol):
 
     def batches(self, kind: str, stock: Callable) -> Callable | None:
         """The same for data that comes batch by batch; None where stock Keras's function is as fast."""
+
+    def stream(self, kind: str, stream: Stream, stock: Callable) -> Callable:
+        """The same for such data where :meth:`collects` is true."""
 
     def forward(self) -> Callable[[np.ndarray], np.ndarray]:
         """A function from a batch of inputs to the outputs, compiled for each shape at its first use."""

@@ -17,7 +17,40 @@ from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from kerasnets.batches import epoch_order
 
 
-class Arrays(DataAdapter):
+class Blocks(DataAdapter):
+    """An adapter whose steps an engine can run in blocks: Keras's loop then counts blocks.
+
+    Attributes:
+        in_blocks: whether an engine runs the steps.
+        blocks: first step of each block, and the step after its last.
+        epoch: the number of the epoch; ``fit`` sets it, since a callback may begin at a later one.
+        may_change: whether arrays are read again in each epoch, because a callback may have changed them.
+    """
+
+    def __init__(self):
+        self.in_blocks = self.may_change = self._turn = False
+        self.blocks: list[tuple[int, int]] = []
+        self.epoch = self._position = 0
+
+    def first(self, block: int) -> int:
+        """The first step of a block."""
+        return self.blocks[block][0] if self.in_blocks else block
+
+    def last(self, block: int) -> int:
+        """The last step of a block that has run."""
+        return self.blocks[block][1] - 1 if self.in_blocks else block
+
+    def begin(self, block: int) -> None:
+        """Keras's loop is about to run this block."""
+        self._position, self._turn = block, True
+
+    def take_turn(self) -> bool:
+        """Whether Keras's loop is about to run a block: each :meth:`begin` gives one turn."""
+        turn, self._turn = self._turn, False
+        return turn
+
+
+class Arrays(Blocks):
     """Batches of arrays, in an order that is a function of (seed, epoch).
 
     Args:
@@ -27,31 +60,23 @@ class Arrays(DataAdapter):
         epoch: the number of the first epoch, from 0.
 
     Attributes:
-        in_blocks: whether an engine runs the steps; else the adapter yields real batches.
-        blocks: first step of each block, and the step after its last.
         building: whether Keras may still ask for a real batch, to build the model and its metrics from.
-        epoch: the number of the epoch; ``fit`` sets it, since a callback may begin at a later one.
-        may_change: whether the arrays are read again in each epoch, because a callback may have changed them.
     """
 
     def __init__(self, given, batch_size: int, seed: int | None = None, epoch: int = 0):
+        super().__init__()
         self._given = given
         self.inputs = keras.tree.map_structure(_as_numpy, given)
         self._batch_size = batch_size
         self.seed = seed
         self.epoch = epoch
-        self.in_blocks = False
-        self.n = len(_leaves(self.inputs)[0])
+        self.n = len(leaves_of(self.inputs)[0])
         self.steps = -(-self.n // batch_size)
-        self.blocks = [(step, step + 1) for step in range(self.steps)]
         self._full = self.n // batch_size
-        self._position = 0
         self._device_leaves = None
         self._device_rows: tuple[Any, list] = (None, [])
         self._host_order: tuple[Any, Any] = (None, None)
         self.building = True
-        self.turn = False
-        self.may_change = False
 
     # Keras's side
 
@@ -76,11 +101,10 @@ class Arrays(DataAdapter):
         return self.n % self._batch_size or None
 
     def on_epoch_begin(self) -> None:
-        """Start at the first block."""
+        """Read arrays that may have changed again."""
         if self.may_change and keras.config.backend() != "tensorflow":  # where stock Keras reads them once
             self.inputs = keras.tree.map_structure(_as_numpy, self._given)
             self._device_leaves = None
-        self._position = 0
 
     def on_epoch_end(self) -> None:
         """From now on ticks: Keras resets its iterator after it has built the model from a batch."""
@@ -116,7 +140,7 @@ class Arrays(DataAdapter):
 
         if self.in_blocks:
             return tf.data.Dataset.range(len(self.blocks))
-        leaves = [tf.constant(leaf) for leaf in _leaves(self.inputs)]
+        leaves = [tf.constant(leaf) for leaf in leaves_of(self.inputs)]
 
         def rows():
             order = self._order()
@@ -131,7 +155,7 @@ class Arrays(DataAdapter):
         if self._host_order[0] != self.epoch:
             self._host_order = self.epoch, self._order()
         rows = self._host_order[1][index * self._batch_size : (index + 1) * self._batch_size]
-        return self.pack([leaf[rows] for leaf in _leaves(self.inputs)])
+        return self.pack([leaf[rows] for leaf in leaves_of(self.inputs)])
 
     # The engine's side
 
@@ -147,15 +171,9 @@ class Arrays(DataAdapter):
                 self.blocks.append((begin, stop))
                 begin = stop
 
-    def take_turn(self) -> bool:
-        """Whether Keras's loop is about to run the next block: each begin of a batch gives one turn."""
-        turn, self.turn = self.turn, False
-        return turn
-
-    def next_block(self, put: Callable) -> tuple[Any, int, int]:
-        """The next block: row numbers ``(steps, batch)`` on the device, the first of its steps, and the one after."""
+    def rows_of_block(self, put: Callable) -> tuple[Any, int, int]:
+        """The block: row numbers ``(steps, batch)`` on the device, the first of its steps, and the one after."""
         begin, end = self.blocks[self._position]
-        self._position += 1
         if self._device_rows[0] != self.epoch:
             order = self._order()
             full = self._full * self._batch_size
@@ -169,7 +187,7 @@ class Arrays(DataAdapter):
     def leaves(self, put: Callable) -> list:
         """The arrays on the device, without None, in the order of ``keras.tree.flatten``."""
         if self._device_leaves is None:
-            self._device_leaves = [put(leaf) for leaf in _leaves(self.inputs)]
+            self._device_leaves = [put(leaf) for leaf in leaves_of(self.inputs)]
         return self._device_leaves
 
     def pack(self, leaves: list):
@@ -178,7 +196,7 @@ class Arrays(DataAdapter):
 
     def example(self):
         """A batch as NumPy arrays, for what is built from its shapes and types."""
-        return self.pack([leaf[: self._batch_size].copy() for leaf in _leaves(self.inputs)])
+        return self.pack([leaf[: self._batch_size].copy() for leaf in leaves_of(self.inputs)])
 
     def _order(self) -> np.ndarray:
         return np.arange(self.n) if self.seed is None else epoch_order(self.n, self.seed, self.epoch)
@@ -198,7 +216,8 @@ class _Batches:
         return keras.tree.map_structure(lambda a: None if a is None else keras.ops.convert_to_tensor(a), batch)
 
 
-def _leaves(data) -> list:
+def leaves_of(data) -> list:
+    """The arrays of a nest, without None."""
     return [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
 
 

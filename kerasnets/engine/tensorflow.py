@@ -13,8 +13,10 @@ import tensorflow as tf
 
 from kerasnets import layers
 from kerasnets.engine.fallback import warn_once
+from kerasnets.engine.labels import check_batch
 from kerasnets.engine.layer_patches import view
 from kerasnets.engine.source import Arrays
+from kerasnets.engine.stream import Stream
 
 
 class Engine:
@@ -40,11 +42,16 @@ class Engine:
         """`array` on the device."""
         return tf.convert_to_tensor(array)
 
-    def block(self, kind: str, source: Arrays, stock: Callable) -> Callable:
+    @staticmethod
+    def collects() -> bool:
+        """Whether batches that come one by one are collected into blocks."""
+        return True
+
+    def block(self, kind: str, source: Arrays | Stream, stock: Callable) -> Callable:
         """A ``train_function``, ``test_function`` or ``predict_function`` that runs the source's next block."""
 
         def run(_ticks):
-            rows, begin, end = source.next_block(self.put)
+            rows, begin, end = source.rows_of_block(self.put)
             leaves = source.leaves(self.put)
             program = self._program(kind, source, leaves, rows, stock)
             if program is not None:
@@ -59,6 +66,22 @@ class Engine:
 
     def batches(self, kind: str, stock: Callable) -> None:
         """None: for data that comes batch by batch stock Keras's function does as well."""
+
+    def stream(self, kind: str, stream: Stream, stock: Callable) -> Callable:
+        """The same for data that comes batch by batch and is collected."""
+        block = self.block(kind, stream, stock)
+
+        def run(iterator):
+            logs = None
+            for batch, joined in stream.groups(iterator):
+                if joined:
+                    check_batch(self.model, batch)
+                logs = block(None) if joined else stock(iter([batch]))
+            if logs is None:
+                raise StopIteration
+            return logs
+
+        return run
 
     def forward(self) -> Callable:
         """A function of a NumPy batch of inputs to the NumPy outputs, compiled for each shape at its first use."""
@@ -76,7 +99,7 @@ class Engine:
 
         return forward
 
-    def _program(self, kind: str, source: Arrays, leaves: list, rows, stock: Callable) -> Callable | None:
+    def _program(self, kind: str, source: Arrays | Stream, leaves: list, rows, stock: Callable) -> Callable | None:
         """The compiled function for data of this structure and these shapes, or None if it can't be compiled.
 
         It is made when stock Keras's was made. As there, the step doesn't know the batch size if the last batch is
@@ -90,7 +113,7 @@ class Engine:
             self._programs = {**kept, key: (stock, self._compiled(kind, source, leaves, rows, batch))}
         return self._programs[key][1]
 
-    def _compiled(self, kind: str, source: Arrays, leaves: list, rows, batch: int | None) -> Callable | None:
+    def _compiled(self, kind: str, source: Arrays | Stream, leaves: list, rows, batch: int | None) -> Callable | None:
         """Through XLA where that pays, else without, else None; a block of no steps tells whether it compiles."""
         make = self._predict if kind == "predict" else self._loop
         number = tf.TensorSpec([], tf.int32)
@@ -115,7 +138,7 @@ class Engine:
         parts = example if isinstance(example, tuple) else (example,)
         self.model._symbolic_build(data_batch=tuple(part for part in parts if part is not None))
 
-    def _loop(self, kind: str, source: Arrays) -> Callable:
+    def _loop(self, kind: str, source: Arrays | Stream) -> Callable:
         model = self.model
 
         def run(leaves, rows, begin, end):
@@ -130,7 +153,7 @@ class Engine:
 
         return run
 
-    def _predict(self, kind: str, source: Arrays) -> Callable:
+    def _predict(self, kind: str, source: Arrays | Stream) -> Callable:
         def run(leaves, rows, begin, end):
             batch = source.pack([tf.gather(leaf, rows[begin]) for leaf in leaves])
             return view(self.model, _call_of).predict_step(batch)

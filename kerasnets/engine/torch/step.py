@@ -54,11 +54,16 @@ class Engine:
         """`array` as a tensor on the model's device, in the type that stock ``fit`` gives it."""
         return keras.ops.convert_to_tensor(np.require(array, requirements=("C", "W")))
 
+    @staticmethod
+    def collects() -> bool:
+        """Whether batches that come one by one are collected into blocks: a recorded step gains nothing by it."""
+        return False
+
     def block(self, kind: str, source: Arrays, stock: Callable) -> Callable:
         """A ``train_function``, ``test_function`` or ``predict_function`` that runs the source's next block."""
 
         def run(_ticks):
-            rows, begin, end = source.next_block(self.put)
+            rows, begin, end = source.rows_of_block(self.put)
             leaves = source.leaves(self.put)
             key, step = self._program(kind, source.inputs, leaves, rows[0])
             outputs = None
