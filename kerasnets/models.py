@@ -56,9 +56,9 @@ class _Checked:
         """``keras.Model.fit``, after a check of the arrays, and fast where it can be.
 
         Args:
-            x: images, float ``(n, height, width)`` as the model's ``input_shape`` says, or any data ``fit`` takes. In a
-                generator or loader, labels are not looked at beforehand: there a label out of range makes kerasnets'
-                losses NaN.
+            x: images, float ``(n, height, width)`` as the model's ``input_shape`` says, or any data ``fit`` takes. The
+                labels of a generator or loader are looked at batch by batch on the fast path; without it a label out of
+                range makes kerasnets' losses NaN.
             y: labels, int ``(n,)``, or what the loss takes.
             *args: further arguments of ``keras.Model.fit``, by position.
             accelerate: False for stock Keras's own steps. By default the fit is fast, unless the environment variable

@@ -35,7 +35,12 @@ class Engine:
     def why_not(model: keras.Model) -> str | None:
         """What of `model` this engine can't run; None if it can."""
         used = tf.distribute.has_strategy() or model._distribute_strategy is not None
-        return "a tf.distribute strategy is in use" if used else None
+        if used:
+            return "a tf.distribute strategy is in use"
+        optimizer = getattr(model, "optimizer", None)
+        if isinstance(optimizer, keras.optimizers.ScheduleFreeAdamW) and not optimizer.built:
+            return "ScheduleFreeAdamW begins with other momenta when Keras's compiled step builds it"
+        return None
 
     @staticmethod
     def put(array: np.ndarray) -> tf.Tensor:
@@ -134,7 +139,11 @@ class Engine:
         return None
 
     def _build(self, example) -> None:
-        """Build what stock Keras builds in its first step, such as metrics: a loop can't make variables."""
+        """Build what stock Keras builds in its first step: a loop can't make variables."""
+        optimizer = self.model.optimizer
+        if optimizer is not None and not optimizer.built:
+            with keras.name_scope(optimizer.name, caller=optimizer):  # as in its apply, for the variables' paths
+                optimizer.build(self.model.trainable_variables)
         parts = example if isinstance(example, tuple) else (example,)
         self.model._symbolic_build(data_batch=tuple(part for part in parts if part is not None))
 
