@@ -205,35 +205,6 @@ def set_device(device: str) -> None:
         )
 
 
-@contextlib.contextmanager
-def weights_kept(model):
-    """Leave `model` with its weights where the ``fit`` inside ends by an error in its first step.
-
-    Keras's JAX trainer takes the values out of the model's variables when it begins, and puts them back after a step.
-    """
-    if backend() != "jax":
-        yield
-        return
-    import numpy
-
-    optimizer = model.optimizer
-    if optimizer is not None and not optimizer.built:
-        optimizer.build(model.trainable_variables)
-    kept = [*model.variables, *(optimizer.variables if optimizer is not None else ())]
-    before = [variable.value for variable in kept]
-    try:
-        yield
-    except BaseException:
-        # A value that a step was given is deleted by JAX, and what the step gave has taken its place.
-        for variable, value in zip(kept, before, strict=True):
-            if variable._value is None and not value.is_deleted():
-                variable.assign(value)
-        for variable in model.metrics_variables:
-            if variable._value is None:  # made by this fit, and reset by the next
-                variable.assign(numpy.zeros(variable.shape, variable.dtype))
-        raise
-
-
 def value_and_gradients(model, value_of, x, training: bool = False):
     """A number that the outputs of `model` give, and its gradient with respect to each trainable variable.
 

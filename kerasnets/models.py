@@ -9,6 +9,8 @@ JAX.
 import functools
 import inspect
 import math
+import re
+import zipfile
 from pathlib import Path
 
 import keras
@@ -91,8 +93,7 @@ class _Checked:
         if isinstance(validation, tuple | list) and len(validation) >= 2:
             self.check(*validation[:2], needs_labels=True)
         try:
-            with backend.weights_kept(self):
-                return engine.fit(self, super().fit, x, y, *args, fast=_fast(accelerate), seed=seed, **kwargs)
+            return engine.fit(self, super().fit, x, y, *args, fast=_fast(accelerate), seed=seed, **kwargs)
         except BaseException:
             self.train_function = None  # to be made anew: TensorFlow would go on with the half of it that was traced
             raise
@@ -280,9 +281,26 @@ def load_model(path, **kwargs) -> keras.Model:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no ``.keras`` file.
+        ValueError: the file is damaged, is not a model file, or contains a class that Keras doesn't know.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no model file {str(path)!r}.")
-    return keras.models.load_model(path, **kwargs)
+    try:
+        if path.suffix == ".keras":
+            _check_zip(path)
+        return keras.models.load_model(path, **kwargs)
+    except (MemoryError, PermissionError):
+        raise
+    except Exception as error:  # damage comes out as BadZipFile, KeyError, OSError, UnboundLocalError, …
+        # Keras's messages have the whole configuration in them, and the reason before or behind it.
+        reason = re.split(r"Exception encountered: |Example error message .*\n+", str(error))[-1]
+        reason = reason.partition("\n")[0].partition(" Full object config:")[0]
+        raise ValueError(f"The model {str(path)!r} can't be loaded ({type(error).__name__}: {reason})") from error
+
+
+def _check_zip(path: Path) -> None:
+    """Compare the checksums: where they differ, Keras reads on, and Python ≥ 3.12 then no longer compares them."""
+    with zipfile.ZipFile(path) as archive:
+        if name := archive.testzip():
+            raise zipfile.BadZipFile(f"{name} in it is damaged")

@@ -20,6 +20,7 @@ from kerasnets.engine import fallback
 from kerasnets.engine.callbacks import BlockCallbacks, steps_between_looks
 from kerasnets.engine.labels import check_batch
 from kerasnets.engine.protocol import Engine
+from kerasnets.engine.rescue import before_interrupts, weights_kept
 from kerasnets.engine.source import Arrays, arrays_source, split
 from kerasnets.engine.stream import Stream, stream_of
 
@@ -57,8 +58,6 @@ def fit(model: keras.Model, stock: Callable, *args, fast: bool = True, seed: int
         check_integer("seed", seed, low=0)
     model._assert_compile_called("fit")
     engine = _engine_if(fast, model, "train")
-    if engine is None and seed is None:
-        return stock(**options)
     train, test = _fit_sources(options, seed, engine)
     if engine is not None:
         _check_labels(model, train, test)
@@ -70,15 +69,16 @@ def fit(model: keras.Model, stock: Callable, *args, fast: bool = True, seed: int
     if train is not None:
         options["callbacks"] = _callbacks(model, options, train, test)
         train.may_change = _has_user_callbacks(options["callbacks"])
-    with contextlib.ExitStack() as stack:
-        if engine is not None:
-            blocks = train is not None and isinstance(options["callbacks"], BlockCallbacks)
-            if blocks:
-                _set_strides(options["callbacks"], in_fit=True)
-                _count_blocks(options, "steps_per_epoch", train)
-                _count_blocks(options, "validation_steps", test)
-            stack.enter_context(_function(model, engine, "train", train if blocks else None))
-            stack.enter_context(_function(model, engine, "test", test))
+    blocks = engine is not None and train is not None and isinstance(options["callbacks"], BlockCallbacks)
+    if blocks:
+        _set_strides(options["callbacks"], in_fit=True)
+        _count_blocks(options, "steps_per_epoch", train)
+        _count_blocks(options, "validation_steps", test)
+    with (
+        weights_kept(model, training=True),
+        _function(model, engine, "train", train if blocks else None),
+        _function(model, engine, "test", test),
+    ):
         return stock(**options)
 
 
@@ -89,10 +89,8 @@ def evaluate(model: keras.Model, stock: Callable, *args, fast: bool = True, **kw
     options = _bound(keras.Model.evaluate, model, args, kwargs)
     model._assert_compile_called("evaluate")
     engine = _engine_if(fast, model, "test")
-    if engine is None:
-        return stock(**options)
     source = None
-    if not _keras_counts(options):
+    if engine is not None and not _keras_counts(options):
         data = [options[name] for name in ("x", "y", "sample_weight")]
         source = _test_source(engine, data, options["batch_size"], options["steps"])
     if source is not None:
@@ -104,7 +102,7 @@ def evaluate(model: keras.Model, stock: Callable, *args, fast: bool = True, **kw
         )  # fmt: skip
         _set_strides(options["callbacks"])
         _count_blocks(options, "steps", source)
-    with _function(model, engine, "test", source):
+    with weights_kept(model), _function(model, engine, "test", source):
         return stock(**options)
 
 
@@ -112,10 +110,8 @@ def predict(model: keras.Model, stock: Callable, *args, fast: bool = True, **kwa
     """``keras.Model.predict``; arguments as in :func:`fit`."""
     options = _bound(keras.Model.predict, model, args, kwargs)
     engine = _engine_if(fast and model.built, model, "predict")
-    if engine is None:
-        return stock(**options)
     source = None
-    if options["steps"] is None and not _keras_counts(options):
+    if engine is not None and options["steps"] is None and not _keras_counts(options):
         source = arrays_source(options["x"], batch_size=options["batch_size"])
     if source is not None:
         source.building = False
@@ -125,7 +121,7 @@ def predict(model: keras.Model, stock: Callable, *args, fast: bool = True, **kwa
             epochs=1, steps=source.steps, model=model,
         )  # fmt: skip
         source.run_in_blocks(1)
-    with _function(model, engine, "predict", source):
+    with weights_kept(model), _function(model, engine, "predict", source):
         return stock(**options)
 
 
@@ -256,29 +252,33 @@ def _set_strides(callbacks: BlockCallbacks, in_fit: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def _function(model: keras.Model, engine: Engine, kind: str, source: Source):
-    """Inside, Keras's loop calls the engine; afterwards the model has Keras's own function.
+def _function(model: keras.Model, engine: Engine | None, kind: str, source: Source):
+    """Inside, Keras's loop calls the engine, if there is one; afterwards the model has Keras's own function.
 
     Keras makes that function anew after a ``compile``, and so do the engines that compile theirs for good.
     """
     name = f"{kind}_function"
-    getattr(model, f"make_{name}")()
-    stock = getattr(model, name)
-    if source is None:
-        ours = engine.batches(kind, stock)
-    else:
-        block = (engine.stream if isinstance(source, Stream) else engine.block)(kind, source, stock)
-
-        def ours(*arguments):
-            # A callback may call train_on_batch and the like, which use the same function.
-            return block(*arguments) if source.take_turn() else stock(*arguments)
-
-    if ours is None:
+    if engine is None and getattr(type(model), f"make_{name}") is not getattr(keras.Model, f"make_{name}"):
         yield
         return
+    getattr(model, f"make_{name}")()
+    stock = getattr(model, name)
+    ours = before_interrupts(model, kind, _by_engine(engine, kind, source, stock) if engine is not None else stock)
     setattr(model, name, ours)
     try:
         yield
     finally:
         if getattr(model, name) is ours:
             setattr(model, name, stock)
+
+
+def _by_engine(engine: Engine, kind: str, source: Source, stock: Callable) -> Callable:
+    if source is None:
+        return engine.batches(kind, stock) or stock
+    block = (engine.stream if isinstance(source, Stream) else engine.block)(kind, source, stock)
+
+    def ours(*arguments):
+        # A callback may call train_on_batch and the like, which use the same function.
+        return block(*arguments) if source.take_turn() else stock(*arguments)
+
+    return ours

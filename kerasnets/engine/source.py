@@ -67,7 +67,7 @@ class Arrays(Blocks):
         super().__init__()
         self._given = given
         self.inputs = keras.tree.map_structure(_as_numpy, given)
-        self._batch_size = batch_size
+        self._batch_size = batch_size = int(batch_size)
         self.seed = seed
         self.epoch = epoch
         self.n = len(leaves_of(self.inputs)[0])

@@ -47,7 +47,7 @@ class Stream(Blocks):
         super().__init__()
         self.adapter = adapter
         self.total = adapter.num_batches
-        self.steps = steps or self.total
+        self.steps = int(steps) if steps else self.total
         self.inputs: Any = None
         self._usual: tuple | None = None  # the shape of the batches that are joined
         self._rows = np.empty((0, 0), np.int64)
