@@ -1,17 +1,11 @@
-"""Keras callbacks: dropout that a resumed run repeats, the documents' printed lines, times, and a backup by epoch."""
+"""Keras callbacks: dropout that a resumed run repeats, the documents' printed lines, and times."""
 
-import json
-import os
-import shutil
 import time
-from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from kerasnets import backend
-from kerasnets.files import write_json
 
 
 class EpochSeeds(keras.callbacks.Callback):
@@ -78,59 +72,3 @@ class EpochLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):  # noqa: D102
         seconds = time.perf_counter() - self._began
         self.epochs.append({**{name: float(value) for name, value in logs.items()}, "seconds": seconds})
-
-
-class Backup(keras.callbacks.Callback):
-    """Keeps weights, optimizer state and logs of the last finished epoch in a folder, for a run that gets killed.
-
-    Keras's BackupAndRestore writes weights and epoch number as two files, one after the other: killed in between, it
-    resumes with the weights of one epoch and the number of another. Here the number is in the weights' file name, and
-    the file gets its name when it is complete.
-
-    Args:
-        folder: where to keep them; it holds nothing else.
-        settings: what the run depends on, as JSON can hold it; a backup of a run with other settings is not resumed.
-        log: the run's log, filled again on :meth:`restore`; give it to ``fit`` before the backup.
-    """
-
-    def __init__(self, folder: str | os.PathLike, settings: dict[str, Any], log: EpochLog):
-        super().__init__()
-        self.folder = Path(folder)
-        self.settings = json.loads(json.dumps(settings))
-        self.log = log
-
-    def restore(self, model: keras.Model) -> int:
-        """Load the last finished epoch of a run with the same settings into the compiled `model`.
-
-        Returns:
-            The number of finished epochs: 0 where there is nothing to resume.
-        """
-        saved = sorted(self.folder.glob("epoch-*.weights.h5"))
-        try:
-            record = json.loads((self.folder / "run.json").read_text())
-        except (OSError, ValueError):
-            record = None
-        if not saved or not record or record["settings"] != self.settings:
-            self.remove()
-            return 0
-        done = int(saved[-1].name.split(".")[0].removeprefix("epoch-"))
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(saved[-1])
-        self.log.epochs = record["epochs"][:done]
-        return done
-
-    def on_epoch_end(self, epoch, logs=None):  # noqa: D102
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # The logs first: where they run ahead of the weights, the number in the weights' name says how many count.
-        write_json(self.folder / "run.json", {"settings": self.settings, "epochs": self.log.epochs})
-        new = self.folder / f"epoch-{epoch + 1:05d}.weights.h5"
-        unfinished = self.folder / "unfinished.weights.h5"
-        self.model.save_weights(unfinished, overwrite=True)
-        unfinished.replace(new)
-        for old in self.folder.glob("epoch-*.weights.h5"):
-            if old != new:
-                old.unlink()
-
-    def remove(self) -> None:
-        """Delete the folder, when the run is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)

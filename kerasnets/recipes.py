@@ -1,8 +1,8 @@
 """The documents' trainings as data: network, data set, loss, optimizer, epochs, and the number the document prints.
 
-A recipe is plain data, names and numbers only; :func:`kerasnets.train` runs it. Where a document doesn't train its
-network to the end (Network, Network2 and Net), the recipe is document 002's, on MNIST, and there is no number to hold
-it to.
+A recipe is plain data: names, numbers, and a schedule where the learning rate is one. :func:`kerasnets.train` runs it.
+Where a document doesn't train its network to the end (Network, Network2 and Net), the recipe is document 002's, on
+MNIST, and there is no number to hold it to.
 """
 
 import dataclasses
@@ -63,6 +63,30 @@ class Recipe:
         if changes:
             changes = {"document_accuracy": None, "document_train_loss": None, **changes}
         return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as JSON can hold them; a schedule as Keras serializes it.
+
+        Raises:
+            TypeError: an option is something else.
+        """
+        return {field.name: _plain(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+
+def _plain(name: str, value):
+    if isinstance(value, Mapping):
+        return {key: _plain(f"{name}[{key!r}]", each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(name, each) for each in value]
+    if hasattr(value, "tolist"):  # NumPy's numbers and arrays
+        return value.tolist()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if hasattr(value, "get_config"):
+        import keras
+
+        return keras.saving.serialize_keras_object(value)
+    raise TypeError(f"{name} of the recipe is a {type(value).__name__}; expected names, numbers or a Keras schedule.")
 
 
 _ADAM = {"learning_rate": 3e-3}

@@ -1,10 +1,10 @@
 """Runs a recipe: build, compile, fit, evaluate, record; and resumes one that was killed."""
 
+import contextlib
 import dataclasses
 import math
 import os
 import sys
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,16 @@ import keras
 import numpy as np
 
 from kerasnets import backend, data, losses, networks, optimizers
-from kerasnets.callbacks import Backup, EpochLog, EpochSeeds, StepLog
+from kerasnets.backup import Backup, digest
+from kerasnets.callbacks import EpochLog, EpochSeeds, StepLog
+from kerasnets.checks import check_integer
 from kerasnets.files import write_json
 from kerasnets.recipes import Recipe
 
 #: The parts of a recipe that a resumed run must share; it may well have more epochs.
-_MATTERS = {
-    "network",
-    "options",
-    "dataset",
-    "pad",
-    "loss",
-    "loss_options",
-    "optimizer",
-    "optimizer_options",
-    "batch_size",
-}
+_MATTERS = (
+    "network", "options", "dataset", "pad", "loss", "loss_options", "optimizer", "optimizer_options", "batch_size",
+)  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -64,7 +58,7 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """All but the model, as JSON can hold it; network and data set stand at the top level."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "model"}
-        fields["recipe"] = dataclasses.asdict(self.recipe)
+        fields["recipe"] = self.recipe.to_dict()
         return {"network": self.recipe.network, "dataset": self.recipe.dataset, **fields}
 
     def save(self, folder: str | os.PathLike) -> None:
@@ -130,7 +124,8 @@ def train(
         recipe: what to train, from :mod:`kerasnets.recipes`.
         seed: seed of initial weights, batch order and dropout; 0 or more.
         out: folder for ``result.json`` and ``model.keras``. A run that was killed goes on from its last finished epoch
-            when it is started again with the same settings and folder.
+            when it is started again with the same settings, data, backend and folder; only files that kerasnets wrote
+            are ever removed from it. The state of `callbacks` is kept as well where it is numbers, text or arrays.
         arrays: ``((x, y), (x_test, y_test))`` to use in place of the recipe's data set.
         log_every: print a document's line (mean loss of so many batches), no progress bar; default: 100,
             or all batches of an epoch if there are fewer, where standard output is no terminal
@@ -142,10 +137,12 @@ def train(
         The :class:`Result`, with the model.
 
     Raises:
-        ValueError: an argument or the recipe has a value that can't be; the message names it.
+        ValueError: an argument or the recipe has a value that can't be; `out` can't be written to, or its run has done
+            more epochs already. The message names it.
+        RuntimeError: another process is training in `out`.
+        TypeError: with `out`, an option of the recipe is nothing that can be saved.
     """
-    if seed < 0:
-        raise ValueError(f"seed={seed}: expected 0 or more.")
+    check_integer("seed", seed, low=0)
     (x, y), (x_test, y_test) = prepared(recipe, arrays)
 
     keras.utils.set_random_seed(seed)
@@ -160,51 +157,61 @@ def train(
     if log_every is not None:
         ours.append(StepLog(log_every))
         verbose = 0
-    done = 0
-    if out is not None:
-        settings = {name: value for name, value in dataclasses.asdict(recipe).items() if name in _MATTERS}
-        backup = Backup(
-            Path(out) / "backup",
-            {
-                **settings,
-                "seed": seed,
-                "labels": zlib.crc32(y.tobytes()),
-                "dtype": keras.config.dtype_policy().name,
-            },
-            log,
+    with contextlib.ExitStack() as stack:
+        done = 0
+        if out is not None:
+            backup = stack.enter_context(Backup(Path(out) / "backup", _settings(recipe, seed, x, y), log, callbacks))
+            done = _resume(backup, model, recipe, out)
+            callbacks = [*callbacks, backup]
+        if done < recipe.epochs:
+            model.fit(
+                x, y, batch_size=recipe.batch_size, seed=seed, initial_epoch=done, epochs=recipe.epochs,
+                verbose=verbose, callbacks=[*ours, *callbacks],
+            )  # fmt: skip
+        result = _evaluated(model, recipe, seed, log, x_test, y_test)
+        if out is not None:
+            result.save(out)
+    return result
+
+
+def _settings(recipe: Recipe, seed: int, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """What a run depends on, as JSON can hold it."""
+    plain = recipe.to_dict()
+    return {
+        **{name: plain[name] for name in _MATTERS},
+        "seed": seed,
+        "images": digest(x),
+        "labels": digest(y),
+        "backend": backend.backend(),
+        "dtype": keras.config.dtype_policy().name,
+    }
+
+
+def _resume(backup: Backup, model: keras.Model, recipe: Recipe, out: str | os.PathLike) -> int:
+    done = backup.restore(model)
+    if done > recipe.epochs:
+        raise ValueError(
+            f"epochs={recipe.epochs}: the run in {str(out)!r} has done {done} epochs. Ask for as many or more, or "
+            "choose another folder."
         )
-        ours.append(backup)
-        done = backup.restore(model)
-        if done:
-            print(f"Resuming the run in {out} after epoch {done} of {recipe.epochs}.")
-    if done < recipe.epochs:
-        model.fit(
-            x,
-            y,
-            batch_size=recipe.batch_size,
-            seed=seed,
-            initial_epoch=done,
-            epochs=recipe.epochs,
-            verbose=verbose,
-            callbacks=[*ours, *callbacks],
-        )
+    if done:
+        print(f"Resuming the run in {out} after epoch {done} of {recipe.epochs}.")
+    return done
+
+
+def _evaluated(model: keras.Model, recipe: Recipe, seed: int, log: EpochLog, x_test, y_test) -> Result:
     test = model.evaluate(x_test, y_test, batch_size=500, verbose=0, return_dict=True)
 
-    epochs = log.epochs[: recipe.epochs]
-    result = Result(
+    return Result(
         model=model,
         recipe=recipe,
         backend=backend.backend(),
         device=backend.device(),
         versions=backend.versions(),
         seed=seed,
-        train_loss=[epoch["loss"] for epoch in epochs],
-        train_accuracy=[percent(epoch["accuracy"]) for epoch in epochs],
+        train_loss=[epoch["loss"] for epoch in log.epochs],
+        train_accuracy=[percent(epoch["accuracy"]) for epoch in log.epochs],
         test_loss=test["loss"],
         test_accuracy=percent(test["accuracy"]),
-        epoch_seconds=[epoch["seconds"] for epoch in epochs],
+        epoch_seconds=[epoch["seconds"] for epoch in log.epochs],
     )
-    if out is not None:
-        result.save(out)
-        backup.remove()
-    return result

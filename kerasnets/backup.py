@@ -1,0 +1,251 @@
+"""A backup of a training after each epoch, from which a run that was killed goes on.
+
+Keras's ``BackupAndRestore`` writes weights and epoch number as two files, one after the other: killed in between, it
+resumes with the weights of one epoch and the number of another. Here an epoch is one file, which gets its name when it
+is complete, with a digest inside.
+"""
+
+import hashlib
+import inspect
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import filelock
+import keras
+import numpy as np
+
+from kerasnets.callbacks import EpochLog
+from kerasnets.files import replaced
+
+_FORMAT = 1
+_WEIGHTS, _RECORD, _ARRAYS = "model.weights.h5", "run.json", "callbacks.npz"
+_UNFINISHED, _LOCK = "unfinished.weights.h5", ".kerasnets.lock"
+
+
+class Backup(keras.callbacks.Callback):
+    """Keeps the last two finished epochs of a training: weights, optimizer state, logs, and state of callbacks.
+
+    A context manager, to be entered before ``fit``: it holds the folder against other processes, and removes its files
+    when the training is done. Give it to ``fit`` as the last callback.
+
+    Args:
+        folder: where to keep them. Files of others in it are left alone.
+        settings: what the run depends on, as JSON can hold it; a run with other settings is not resumed.
+        log: the run's log, filled again by :meth:`restore`.
+        callbacks: the callbacks whose state is kept: the attributes that changed since the training began and that are
+            numbers, text, arrays, or lists and dicts of them. Those that are named as an argument are not kept: they
+            are settings (EarlyStopping changes the sign of its ``min_delta``).
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        settings: Mapping[str, Any],
+        log: EpochLog,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ):
+        super().__init__()
+        self.folder = Path(folder)
+        self.settings = json.loads(json.dumps(settings))
+        self.log = log
+        self.callbacks = list(callbacks)
+        self._at_begin: list[dict] = []
+        self._restored: list[dict] = []
+        self._lock = filelock.FileLock(self.folder / _LOCK)
+
+    def __enter__(self):
+        """Hold the folder.
+
+        Raises:
+            ValueError: it can't be written to.
+            RuntimeError: another process holds it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RuntimeError(
+                f"Another process is training in {str(self.folder.parent)!r}. Wait for it, or choose another folder."
+            ) from None
+        except OSError as error:
+            raise ValueError(
+                f"The folder {str(self.folder.parent)!r} can't be written to: {error.strerror or error}."
+            ) from error
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        """Let go of the folder; remove what is no longer needed if the training is done."""
+        for left_over in (self.folder / _UNFINISHED, *self.folder.glob(".unfinished-*.backup")):
+            left_over.unlink(missing_ok=True)
+        if kind is None:
+            for path in self._saved():
+                path.unlink()
+        (self.folder / _LOCK).unlink(missing_ok=True)
+        self._lock.release()
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    # Writing
+
+    def on_train_begin(self, logs=None):  # noqa: D102
+        self._at_begin = [_state(callback) for callback in self.callbacks]
+        for callback, state in zip(self.callbacks, self._restored, strict=False):
+            vars(callback).update(state)
+
+    def on_epoch_end(self, epoch, logs=None):  # noqa: D102
+        if self.model.stop_training:
+            return  # a run resumed here would not stop: it repeats this epoch
+        unfinished = self.folder / _UNFINISHED
+        self.model.save_weights(unfinished, overwrite=True)
+        weights = unfinished.read_bytes()
+        plain, arrays = self._changed()
+        record = {
+            "format": _FORMAT,
+            "settings": self.settings,
+            "epochs": self.log.epochs,
+            "callbacks": plain,
+            "sha256": _sha256(weights, arrays),
+        }
+        with replaced(self.folder / f"epoch-{epoch + 1:05d}.backup") as path, zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(_RECORD, json.dumps(record))
+            archive.writestr(_ARRAYS, arrays)
+            archive.writestr(_WEIGHTS, weights)
+        unfinished.unlink()
+        for old in self._saved()[:-2]:
+            old.unlink()
+
+    def _changed(self) -> tuple[list, bytes]:
+        """For each callback its class and the attributes that changed; those that are arrays as an ``.npz`` file."""
+        plain, arrays = [], {}
+        for index, (callback, before) in enumerate(zip(self.callbacks, self._at_begin, strict=True)):
+            state = {name: v for name, v in _state(callback).items() if name not in before or _differ(v, before[name])}
+            for name in [name for name, value in state.items() if _is_arrays(value)]:
+                arrays |= {f"{index}.{name}.{i}": array for i, array in enumerate(state.pop(name))}
+            plain.append([type(callback).__name__, state])
+        file = io.BytesIO()
+        np.savez(file, **arrays)
+        return plain, file.getvalue()
+
+    # Reading
+
+    def restore(self, model: keras.Model) -> int:
+        """Load the last finished epoch of a run with the same settings into the compiled `model`.
+
+        A damaged file is set aside, and the epoch before it is taken. The backup of a run with other settings is moved
+        to a folder of its own. Both are said on standard output.
+
+        Returns:
+            The number of finished epochs: 0 where there is nothing to resume.
+        """
+        for path in reversed(self._saved()):
+            try:
+                record, arrays, weights = _read(path)
+                if record["settings"] == self.settings:
+                    self._load(model, weights)
+            except Exception as error:  # whatever damage comes to: BadZipFile, KeyError, OSError, struct.error …
+                aside = path.with_name(path.name + ".damaged")
+                path.replace(aside)
+                print(f"The backup {path} is damaged ({type(error).__name__}: {error}); it is now {aside}.")
+                continue
+            if record["settings"] != self.settings:
+                self._move_aside(record["settings"])
+                return 0
+            self.log.epochs = record["epochs"]
+            self._restore_callbacks(record["callbacks"], arrays)
+            return len(record["epochs"])
+        return 0
+
+    def _load(self, model: keras.Model, weights: bytes) -> None:
+        unfinished = self.folder / _UNFINISHED
+        unfinished.write_bytes(weights)
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(unfinished)
+        unfinished.unlink()
+
+    def _restore_callbacks(self, plain: list, arrays: dict[str, np.ndarray]) -> None:
+        names = [type(callback).__name__ for callback in self.callbacks]
+        if names != [name for name, _ in plain]:
+            before = ", ".join(name for name, _ in plain) or "none"
+            print(f"The callbacks are others than before ({before}): they begin anew.")
+            return
+        self._restored = [dict(state) for _, state in plain]
+        for key in arrays:
+            index, name, _ = key.split(".")
+            self._restored[int(index)].setdefault(name, []).append(arrays[key])
+
+    def _move_aside(self, settings: Mapping[str, Any]) -> None:
+        number = 1
+        while (aside := self.folder.with_name(f"{self.folder.name}-{number}")).exists():
+            number += 1
+        aside.mkdir()
+        for path in self._saved():
+            path.replace(aside / path.name)
+        names = sorted(n for n in {*settings, *self.settings} if settings.get(n) != self.settings.get(n))
+        differences = (
+            f"other {name}"
+            if name in ("images", "labels")
+            else f"{name} {settings.get(name)!r}, not {self.settings.get(name)!r}"
+            for name in names
+        )
+        print(f"The backup in {self.folder} is of another run ({'; '.join(differences)}); it is now in {aside}.")
+
+    def _saved(self) -> list[Path]:
+        """The files of the finished epochs, oldest first."""
+        return sorted(self.folder.glob("epoch-[0-9][0-9][0-9][0-9][0-9].backup"))
+
+
+def digest(array: np.ndarray) -> str:
+    """A digest of an array's values, shape and type."""
+    sha = hashlib.blake2b(f"{array.shape} {array.dtype}".encode(), digest_size=16)
+    sha.update(np.ascontiguousarray(array))
+    return sha.hexdigest()
+
+
+def _sha256(*contents: bytes) -> str:
+    return hashlib.sha256(b"".join(contents)).hexdigest()
+
+
+def _read(path: Path) -> tuple[dict, dict[str, np.ndarray], bytes]:
+    """The record, the callbacks' arrays and the weights' file.
+
+    Raises:
+        Exception: of any kind, where the file is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        record, arrays, weights = json.loads(archive.read(_RECORD)), archive.read(_ARRAYS), archive.read(_WEIGHTS)
+    if record["format"] != _FORMAT or record["sha256"] != _sha256(weights, arrays):
+        raise ValueError("its contents are not those that were written")
+    with np.load(io.BytesIO(arrays)) as file:
+        return record, dict(file), weights
+
+
+def _is_arrays(value) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, np.ndarray) for each in value)
+
+
+def _differ(value, before) -> bool:
+    if _is_arrays(value) and _is_arrays(before):
+        return len(value) != len(before) or any(map(lambda a, b: not np.array_equal(a, b), value, before))
+    return _is_arrays(value) or _is_arrays(before) or value != before
+
+
+def _state(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """A copy of a callback's attributes, of those that a file can hold."""
+    state = {}
+    left_out = {"params", "_model", *inspect.signature(type(callback).__init__).parameters}
+    for name, value in vars(callback).items():
+        if name in left_out:
+            continue
+        if _is_arrays(value):
+            state[name] = [array.copy() for array in value]
+            continue
+        try:
+            state[name] = json.loads(json.dumps(value, default=lambda number: number.item()))
+        except (AttributeError, TypeError, ValueError, RecursionError):
+            continue
+    return state
