@@ -152,7 +152,6 @@ change(
 change(
     "quantized",
     lambda model: model.quantize("int8"),
-    known={"tensorflow": "stock Keras goes on with the step that it traced before"},
     build=lambda: sequential((4,), layers.Dense(3)),
     backends=("jax", "tensorflow"),
     raises=True,
