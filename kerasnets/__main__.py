@@ -1,6 +1,10 @@
-"""``python -m kerasnets info``: what is installed here, what can be used, and what to do about the rest."""
+"""``python -m kerasnets info``: what is installed here, what can be used, and what to do about the rest.
+
+``python -m kerasnets clear-cache`` removes what `load_data` keeps in the user's cache.
+"""
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -49,6 +53,19 @@ def info() -> None:
         print("What is missing, and what to do")
         for line in missing:
             print(f"  - {line}")
+
+
+@app.command()
+def clear_cache(
+    downloads: Annotated[bool, typer.Option("--downloads", help="Remove the downloaded data sets, too.")] = False,
+) -> None:
+    """Remove the arrays that load_data keeps in the user's cache, and print what was removed."""
+    removed = data.clear_cache(downloads)
+    for path, size in removed:
+        print(f"Removed {path} ({size / 1e6:.1f} MB)")
+    print(f"{len(removed)} removed, {sum(size for _, size in removed) / 1e6:.1f} MB.")
+    if not downloads:
+        print("Downloaded data sets are kept; --downloads removes them, too.")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 import math
 import numbers
+import os
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 
 def check_number(name: str, value, low: float = 0.0, *, above: bool = False, below: float = math.inf) -> float:
@@ -22,11 +24,23 @@ def check_number(name: str, value, low: float = 0.0, *, above: bool = False, bel
     return float(value)
 
 
-def check_integer(name: str, value, low: int = 1) -> int:
-    """`value` as a Python int, once it is a whole number ≥ `low`; else a ValueError with `name` and the value."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < low:
-        raise ValueError(f"Invalid {name}: {value!r}; expected a whole number ≥ {low}.")
+def check_integer(name: str, value, low: int = 1, most: float = math.inf) -> int:
+    """`value` as a Python int, once it is a whole number from `low` to `most`.
+
+    Raises:
+        ValueError: it isn't; the message has `name`, the value and the range.
+    """
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= value <= most:
+        upper = "" if most == math.inf else f" and ≤ {most:,}"
+        raise ValueError(f"Invalid {name}: {value!r}; expected a whole number ≥ {low}{upper}.")
     return int(value)
+
+
+def check_path(name: str, value) -> Path:
+    """`value` as a Path, if it is the name of a file or folder; else a TypeError with `name` and the value."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name}={value!r}: expected the path of a file or folder.")
+    return Path(value)
 
 
 def check_sizes(name: str, values, count: int | None = None) -> tuple[int, ...]:

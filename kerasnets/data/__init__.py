@@ -6,8 +6,18 @@
 ((6000, 28, 28), (6000,))
 """
 
+from kerasnets.data.cleanup import clear_cache
 from kerasnets.data.datasets import NAMES, class_names
 from kerasnets.data.errors import DamagedDataError, DataNotFoundError
 from kerasnets.data.load import load_arrays, load_data, locations
 
-__all__ = ["NAMES", "DamagedDataError", "DataNotFoundError", "class_names", "load_arrays", "load_data", "locations"]
+__all__ = [
+    "NAMES",
+    "DamagedDataError",
+    "DataNotFoundError",
+    "class_names",
+    "clear_cache",
+    "load_arrays",
+    "load_data",
+    "locations",
+]

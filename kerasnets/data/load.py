@@ -8,6 +8,7 @@ import numpy as np
 from kerasnets.data import cache, sources
 from kerasnets.data.datasets import DATASETS, SAMPLE, Dataset, check_name
 from kerasnets.data.errors import DataNotFoundError
+from kerasnets.data.folders import one_at_a_time, user_folder
 
 SAMPLE_FILE = Path(__file__).with_name("fashion_mnist_sample.npz")
 
@@ -39,12 +40,22 @@ def _ways_out(dataset: Dataset) -> list[str]:
 def _not_found(dataset: Dataset, tried: list[str]) -> DataNotFoundError:
     lines = [f"The data set {dataset.name!r} was not found. Tried:"]
     lines += [f"  - {line}" for line in tried]
-    lines += ["Ways out:"]
+    lines += ["To fix this:"]
     lines += [f"  {number}. {way}" for number, way in enumerate(_ways_out(dataset), 1)]
     lines += [
         f"{SAMPLE!r} (6,000 training and 1,000 test images of Fashion-MNIST) comes with kerasnets and needs nothing."
     ]
     return DataNotFoundError("\n".join(lines))
+
+
+def _download(dataset: Dataset) -> sources.Source | str:
+    """The files after a download, unless another process downloaded them while this one waited; or why it failed."""
+    with one_at_a_time(dataset.name):
+        source, _ = sources.find(dataset)
+        if source is not None:
+            return source
+        folder, failure = cache.download(dataset)
+        return failure or sources.look_in(dataset, folder, "the user's cache")
 
 
 def load_arrays(name: str, root: str | os.PathLike | None = None, *, download: bool = True) -> tuple[np.ndarray, ...]:
@@ -55,16 +66,10 @@ def load_arrays(name: str, root: str | os.PathLike | None = None, *, download: b
             return tuple(sample[array] for array in cache.ARRAYS)
     dataset = DATASETS[name]
     source, tried = sources.find(dataset, root)
-    if source is None and download:
-        folder, failure = cache.download(dataset)
-        if failure is None:
-            source = sources.look_in(dataset, folder, "the user's cache")
-        else:
-            tried.append(f"download: {failure}")
-    elif source is None:
-        tried.append("download: not allowed (download=False)")
-    if not isinstance(source, sources.Source):
-        raise _not_found(dataset, tried)
+    if source is None:
+        source = _download(dataset) if download else "not allowed (download=False)"
+    if isinstance(source, str):
+        raise _not_found(dataset, [*tried, f"download: {source}"])
     return cache.arrays(dataset, source)
 
 
@@ -74,7 +79,11 @@ def load_data(name: str = "fashion_mnist", root: str | os.PathLike | None = None
     Looked for in `root`, the folder in the environment variable ``KERASNETS_DATA``, the user's cache, and the folder of
     Debian's package ``dataset-fashion-mnist``; then torchvision downloads them into the user's cache. torchvision reads
     the files once, in a process of its own, and the arrays are kept in the user's cache: neither torchvision nor torch
-    is imported here.
+    is imported here. The cache keeps up to 5 GiB of them, or the number of GiB in ``KERASNETS_CACHE_LIMIT``; those used
+    least recently go first.
+
+    MNIST and Fashion-MNIST are compared with their known SHA-256. Other contents in a folder that you named give a
+    `UserWarning`; elsewhere they are an error.
 
     Args:
         name: ``"mnist"``, ``"fashion_mnist"``, ``"kmnist"``, ``"cifar10"``, or ``"fashion_mnist_sample"``, a
@@ -88,8 +97,8 @@ def load_data(name: str = "fashion_mnist", root: str | os.PathLike | None = None
         labels int64 (n,), as PyTorch's.
 
     Raises:
-        ValueError: `name` is no data set of kerasnets.
-        DataNotFoundError: the files are nowhere, or not in `root`; the message says what was tried and the ways out.
+        ValueError: `name` is no data set of kerasnets, or ``KERASNETS_CACHE_LIMIT`` is not a number.
+        DataNotFoundError: the files are nowhere, or not in `root`; the message says what was tried and what to do.
         DamagedDataError: a file is damaged or can't be read; the message names it.
     """
     x, y, x_test, y_test = load_arrays(name, root, download=download)
@@ -110,5 +119,5 @@ def locations() -> list[tuple[str, str]]:
     folder = os.environ.get(sources.VARIABLE)
     missing = "" if not folder or Path(folder).is_dir() else " (there is no such folder)"
     lines.append((sources.VARIABLE, f"{folder or 'not set'}{missing}"))
-    lines.append(("cache", str(cache.user_folder())))
+    lines.append(("cache", str(user_folder())))
     return lines

@@ -15,65 +15,88 @@ import struct
 import sys
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+
+#: The most bytes of values that an IDX file may hold, 1.4 million images: no damaged header takes all memory.
+MOST_BYTES = 2**30
+
+#: Seconds to wait for a server's next bytes.
+TIMEOUT = 30
 
 
 class DamagedFileError(Exception):
     """A source file is damaged or can't be read."""
 
 
-def read_idx(path: str | Path, checksum: str | None = None) -> bytes:
+def _damage(error: Exception) -> str:
+    """What is wrong with a file, in words, from the error that reading it raised."""
+    if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)):
+        return f"is damaged: its gzip data are truncated or corrupt ({error})"
+    return f"can't be read: {error.strerror}"
+
+
+def read_idx(path: str | Path) -> bytes:
     """The uncompressed contents of an IDX file of images (n, 28, 28) or labels (n,), checked.
 
     The format (MNIST's): two zero bytes, the type (8: unsigned byte), the number of dimensions, each dimension as a
-    big-endian 32-bit integer, then the values.
+    big-endian 32-bit integer, then the values. No more is read, or uncompressed, than the header says.
 
     Args:
         path: the file, gzipped or not.
-        checksum: SHA-256 of the uncompressed contents, if known.
 
     Raises:
         DamagedFileError: the file is truncated, corrupt or of another format; the message names it.
     """
     try:
-        contents = Path(path).read_bytes()
-    except OSError as error:
-        raise DamagedFileError(f"{path} can't be read: {error.strerror}.") from None
-    if contents[:2] == b"\x1f\x8b":
-        try:
-            contents = gzip.decompress(contents)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DamagedFileError(f"{path} is damaged: its gzip data are truncated or corrupt ({error}).") from None
+        with Path(path).open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            with gzip.open(file) if packed else file as stream:
+                return _read_idx(stream, path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DamagedFileError(f"{path} {_damage(error)}.") from None
+
+
+def _read_idx(stream: BinaryIO, path: str | Path) -> bytes:
     what, dimensions = ("images", 3) if "images" in Path(path).name else ("labels", 1)
+    header = stream.read(4 + 4 * dimensions)
     magic = bytes((0, 0, 8, dimensions))
-    if contents[:4] != magic:
+    if header[:4] != magic:
         raise DamagedFileError(
-            f"{path} is damaged or no IDX file of {what}: it begins with {contents[:4].hex()} where "
+            f"{path} is damaged or not an IDX file of {what}: it begins with {header[:4].hex()} where "
             f"{magic.hex()} is expected."
         )
-    start = 4 + 4 * dimensions
-    if len(contents) < start:
+    if len(header) < 4 + 4 * dimensions:
         raise DamagedFileError(f"{path} is damaged: it ends within its header.")
-    shape = struct.unpack(f">{dimensions}I", contents[4:start])
-    if len(contents) - start != math.prod(shape):
-        raise DamagedFileError(
-            f"{path} is damaged: it holds {len(contents) - start:,} bytes of {what} where its header says "
-            f"{math.prod(shape):,}."
-        )
+    shape = struct.unpack(f">{dimensions}I", header[4:])
+    size = math.prod(shape)
     if shape[0] == 0 or (dimensions == 3 and shape[1:] != (28, 28)):
         raise DamagedFileError(f"{path} holds {what} of shape {shape}; expected {(*'n', 28, 28)[:dimensions]}.")
-    if checksum and hashlib.sha256(contents).hexdigest() != checksum:
-        raise DamagedFileError(f"{path} is damaged: the SHA-256 of its contents is not {checksum}.")
-    return contents
+    if size > MOST_BYTES:
+        raise DamagedFileError(
+            f"{path} is damaged or too large: its header says {size:,} bytes of {what}, more than {MOST_BYTES:,}."
+        )
+    values = stream.read(size + 1)  # the byte after the end: none, and gzip's checksum is compared
+    if len(values) != size:
+        held = f"{len(values):,}" if len(values) < size else "more"
+        raise DamagedFileError(f"{path} is damaged: it holds {held} bytes of {what} where its header says {size:,}.")
+    return header + values
 
 
-def _stage_idx(files: dict[str, str], classes: int, checksums: dict[str, str], folder: Path) -> None:
-    """Check the four files and lay them uncompressed into `folder`, where torchvision reads them."""
+def _stage_idx(files: dict[str, str], classes: int, checksums: dict[str, str], folder: Path) -> list[str]:
+    """Check the four files and lay them uncompressed into `folder`, where torchvision reads them.
+
+    Returns the names of those with another checksum than the known one.
+    """
     folder.mkdir(parents=True)
     counts = {}
+    unofficial = []
     for name, path in files.items():
-        contents = read_idx(path, checksums.get(name))
+        contents = read_idx(path)
+        if name in checksums and hashlib.sha256(contents).hexdigest() != checksums[name]:
+            unofficial.append(name)
         counts[name] = struct.unpack(">I", contents[4:8])[0]
         if "labels" in name:
             labels = np.frombuffer(contents, np.uint8, offset=8)
@@ -87,6 +110,7 @@ def _stage_idx(files: dict[str, str], classes: int, checksums: dict[str, str], f
                     f"{files[images]} holds {counts[images]:,} images, but {path} holds {counts[name]:,} labels."
                 )
         (folder / name).write_bytes(contents)
+    return unofficial
 
 
 def _check_cifar(kind: type, files: dict[str, str]) -> None:
@@ -101,6 +125,11 @@ def _check_cifar(kind: type, files: dict[str, str]) -> None:
             raise DamagedFileError(f"{files[name]} can't be read: {error.strerror}.") from None
 
 
+def describe(arrays: dict[str, np.ndarray]) -> dict[str, list]:
+    """Type and shape of each array, as JSON has them."""
+    return {name: [array.dtype.str, *array.shape] for name, array in arrays.items()}
+
+
 def read(
     dataset: str, files: dict[str, str], classes: int, checksums: dict[str, str], source: str, work: str | Path
 ) -> None:
@@ -112,15 +141,17 @@ def read(
         classes: the number of classes.
         checksums: SHA-256 of the uncompressed contents by file name, where known.
         source: what the arrays are made of, kept beside them.
-        work: the folder for temporary files and for the result, ``arrays.npz``: images uint8, labels int64.
+        work: the folder for temporary files and for the result, ``arrays.npz``: images uint8, labels int64, and a
+            record as JSON: `source`, the arrays' types and shapes, and the files whose checksum is not the known one.
 
     Raises:
         DamagedFileError: a file is damaged or can't be read.
     """
     work = Path(work)
     root = work / "root"
+    unofficial = []
     if "batches.meta" not in files:
-        _stage_idx(files, classes, checksums, root / dataset / "raw")
+        unofficial = _stage_idx(files, classes, checksums, root / dataset / "raw")
     from torchvision import datasets
 
     kind = getattr(datasets, dataset)
@@ -132,7 +163,8 @@ def read(
         data = kind(root, train=split == "train")
         arrays[f"x_{split}"] = np.ascontiguousarray(data.data, dtype=np.uint8)
         arrays[f"y_{split}"] = np.asarray(data.targets, dtype=np.int64)
-    np.savez(work / "arrays.npz", source=np.array(source), **arrays)
+    record = {"source": source, "arrays": describe(arrays), "unofficial": unofficial}
+    np.savez(work / "arrays.npz", record=np.array(json.dumps(record)), **arrays)
 
 
 def download(dataset: str, root: str) -> None:
@@ -144,7 +176,7 @@ def download(dataset: str, root: str) -> None:
     """
     from torchvision import datasets
 
-    socket.setdefaulttimeout(30)  # seconds; torchvision would wait for ever
+    socket.setdefaulttimeout(TIMEOUT)  # torchvision would wait for ever
     getattr(datasets, dataset)(root, download=True)
 
 

@@ -5,16 +5,16 @@ downloads go, 4. the folder of Debian's package ``dataset-fashion-mnist``. Nothi
 labels' checksum that tells MNIST's files from Fashion-MNIST's, which have the same names and sizes.
 """
 
-import gzip
 import hashlib
 import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from kerasnets.data import cache
+from kerasnets.checks import check_path
 from kerasnets.data.datasets import SHA256, Dataset
 from kerasnets.data.errors import DataNotFoundError
+from kerasnets.data.folders import cache_folders
+from kerasnets.data.prepare import DamagedFileError, read_idx
 
 #: The environment variable that names a folder in torchvision's layout.
 VARIABLE = "KERASNETS_DATA"
@@ -25,15 +25,16 @@ SYSTEM_FOLDERS = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a data set in one folder: a path for each of the data set's files, in their order.
-
-    `checksums` are SHA-256 of the uncompressed contents by file name, where the place has to hold those very files.
-    """
+    """The files of a data set in one folder: a path for each of the data set's files, in their order."""
 
     place: str
     folder: Path
     files: tuple[Path, ...]
-    checksums: dict[str, str]
+
+    @property
+    def is_users(self) -> bool:
+        """Whether the user named the folder, which may hold other images than the official ones on purpose."""
+        return self.place in ("root", VARIABLE)
 
 
 def _candidates(dataset: Dataset, folder: Path) -> list[Path]:
@@ -44,12 +45,9 @@ def _candidates(dataset: Dataset, folder: Path) -> list[Path]:
 def _labels_of(file: Path) -> str | None:
     """The data set whose test labels these are, where that is known."""
     try:
-        contents = file.read_bytes()
-        if contents[:2] == b"\x1f\x8b":
-            contents = gzip.decompress(contents)
-    except (OSError, EOFError, zlib.error):
-        return None  # Damaged: whoever reads all the files says so.
-    digest = hashlib.sha256(contents).hexdigest()
+        digest = hashlib.sha256(read_idx(file)).hexdigest()
+    except DamagedFileError:
+        return None  # whoever reads all the files says so
     return next((name for name, known in SHA256.items() if digest == known["t10k-labels-idx1-ubyte"]), None)
 
 
@@ -59,7 +57,7 @@ def look_in(dataset: Dataset, folder: Path, place: str) -> Source | str:
     reason = f"has neither {first}[.gz] nor {dataset.files[0]}[.gz]" if dataset.is_idx else f"has no {first}"
     try:
         if not folder.is_dir():
-            return "is no folder" if folder.exists() else "does not exist"
+            return "is not a folder" if folder.exists() else "does not exist"
         for candidate in _candidates(dataset, folder.resolve()):
             endings = ("", ".gz") if dataset.is_idx else ("",)
             found = {
@@ -77,8 +75,7 @@ def look_in(dataset: Dataset, folder: Path, place: str) -> Source | str:
             if other not in (None, dataset.name):
                 reason = f"holds the files of {other!r} in {candidate}"
                 continue
-            checksums = SHA256[dataset.name] if folder == SYSTEM_FOLDERS.get(dataset.name) else {}
-            return Source(place, candidate, tuple(found[name] for name in dataset.files), checksums)
+            return Source(place, candidate, tuple(found[name] for name in dataset.files))
     except OSError as error:
         return f"can't be read: {error.strerror} ({error.filename})"
     return reason
@@ -98,7 +95,7 @@ def find(dataset: Dataset, root: str | os.PathLike | None = None) -> tuple[Sourc
         DataNotFoundError: `root` is given and does not have the files.
     """
     if root is not None:
-        folder = Path(root).expanduser()
+        folder = check_path("root", root).expanduser()
         found = look_in(dataset, folder, "root")
         if isinstance(found, str):
             direct = ", or one with the four IDX files themselves" if dataset.is_idx else ""
@@ -115,7 +112,7 @@ def find(dataset: Dataset, root: str | os.PathLike | None = None) -> tuple[Sourc
         places.append((VARIABLE, Path(chosen).expanduser()))
     else:
         tried.append(f"{VARIABLE}: not set")
-    places += [("the user's cache", folder) for folder in cache.folders()]
+    places += [("the user's cache", folder) for folder in cache_folders()]
     if dataset.name in SYSTEM_FOLDERS:
         places.append(("the system's folder", SYSTEM_FOLDERS[dataset.name]))
     for place, folder in places:
