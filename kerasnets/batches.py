@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from kerasnets.checks import check_integer
+
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     """The order in which epoch number `epoch` (from 0) sees `n` examples: int ``(n,)``, the same on every backend."""
+    n, seed, epoch = check_integer("n", n, 0), check_integer("seed", seed, 0), check_integer("epoch", epoch, 0)
     return np.random.default_rng([seed, epoch]).permutation(n)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from kerasnets import backend
+from kerasnets.checks import check_integer
 
 
 class EpochSeeds(keras.callbacks.Callback):
@@ -41,9 +42,7 @@ class StepLog(keras.callbacks.Callback):
 
     def __init__(self, every: int = 100):
         super().__init__()
-        if every < 1:
-            raise ValueError(f"every={every}: expected at least 1.")
-        self.every = every
+        self.every = check_integer("every", every)
 
     def on_epoch_begin(self, epoch, logs=None):  # noqa: D102
         self._epoch, self._total = epoch, 0.0

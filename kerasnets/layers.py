@@ -5,10 +5,12 @@ in training, as in ``nn.Dropout``), ``MaxPooling2D``, ``ReLU``, ``Softmax``, ``A
 """
 
 import math
+import numbers
 
 import keras
 
 from kerasnets import initializers
+from kerasnets.checks import check_integer, check_number
 
 
 class _Named:
@@ -114,7 +116,7 @@ class Conv2D(_FanIn, keras.layers.Conv2D):
         border = None
         if not isinstance(padding, str):
             border, padding = padding, "valid"
-        super().__init__(filters, kernel_size, strides=strides, padding=padding, **kwargs)
+        super().__init__(check_integer("filters", filters), kernel_size, strides=strides, padding=padding, **kwargs)
         if border is None:
             self._border = None
             return
@@ -211,8 +213,11 @@ class BatchNormalization(_Named, keras.layers.BatchNormalization):
         scale: bool = True,
         **kwargs,
     ):
-        if not 0 <= momentum <= 1:
+        if not isinstance(momentum, numbers.Real) or not 0 <= momentum <= 1:
             raise ValueError(f"`momentum` must be within [0, 1]; received {momentum!r}.")
+        epsilon = check_number("epsilon", epsilon)
+        if not isinstance(axis, list | tuple):
+            check_integer("axis", axis, low=-100)
         # Two options of Keras's layer that this rule doesn't have.
         super().__init__(axis, momentum, epsilon, center, scale, renorm=False, synchronized=False, **kwargs)
         self.supports_masking = False
@@ -292,7 +297,7 @@ class LeakyReLU(keras.layers.LeakyReLU):
     """
 
     def __init__(self, negative_slope: float = 0.01, **kwargs):
-        super().__init__(negative_slope=negative_slope, **kwargs)
+        super().__init__(negative_slope=check_number("negative_slope", negative_slope), **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")

@@ -11,13 +11,14 @@ import inspect
 import math
 import re
 import zipfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from kerasnets import backend, engine, layers, losses
-from kerasnets.checks import check_integer
+from kerasnets.checks import check_integer, check_number, check_path
 from kerasnets.engine.fallback import is_graph
 from kerasnets.engine.labels import loss_with_check
 
@@ -28,6 +29,14 @@ def _one_array(value):
         value = next(iter(value.values() if isinstance(value, dict) else value))
     is_array = hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "__getitem__")
     return value if is_array else None
+
+
+def _is_empty(x) -> bool:
+    """Whether `x` is a list, a dict or a loader with nothing in it."""
+    try:
+        return not hasattr(x, "shape") and len(x) == 0
+    except TypeError:  # no length, or a loader that doesn't know its own
+        return False
 
 
 def _fast(accelerate: bool | None) -> bool:
@@ -81,9 +90,10 @@ class _Checked:
         given = inspect.signature(keras.Model.fit).bind(self, x, y, *args, **kwargs)
         given.apply_defaults()
         options = given.arguments
-        check_integer("epochs", options["epochs"])
-        if options["batch_size"] is not None:
-            check_integer("batch_size", options["batch_size"])
+        self._assert_compile_called("fit")
+        check_options(options)
+        if self.optimizer is None:
+            raise ValueError("The model was compiled with optimizer=None; fit needs an optimizer.")
         training = None
         if options["steps_per_epoch"] is None:
             held_out = options["validation_split"] if options["validation_data"] is None else 0.0
@@ -100,11 +110,14 @@ class _Checked:
 
     def evaluate(self, x=None, y=None, *args, accelerate: bool | None = None, **kwargs):
         """``keras.Model.evaluate``, after the same check of the arrays as in :meth:`fit`, and as fast."""
+        self._assert_compile_called("evaluate")
+        _check_given("evaluate", keras.Model.evaluate, self, x, y, *args, **kwargs)
         self.check(x, y, needs_labels=True)
         return engine.evaluate(self, super().evaluate, x, y, *args, fast=_fast(accelerate), **kwargs)
 
     def predict(self, x, *args, accelerate: bool | None = None, **kwargs):
         """``keras.Model.predict``, after the same check of the images as in :meth:`fit`, and as fast."""
+        _check_given("predict", keras.Model.predict, self, x, *args, **kwargs)
         self.check(x)
         return engine.predict(self, super().predict, x, *args, fast=_fast(accelerate), **kwargs)
 
@@ -132,6 +145,10 @@ class _Checked:
             ValueError: shapes, lengths or label values don't fit the model; the message names them.
             TypeError: the images are no floats, or the labels no array.
         """
+        if x is None:
+            raise TypeError("The images are None; expected an array or a data set.")
+        if _is_empty(x):
+            raise ValueError(f"The {type(x).__name__} of images is empty; expected an array or a data set.")
         images, labels = _one_array(x), _one_array(y)
         if images is None:
             return
@@ -162,6 +179,7 @@ class _Checked:
             right = shape[1:] in ((), (1,)) or (shape[1:] == (classes,) and isinstance(loss, losses.CrossEntropyLoss))
         if not right:
             raise ValueError(f"The labels have shape {shape}; expected {whole} for {type(loss).__name__}.")
+        _check_type("labels", labels)
         loss.check_targets(labels, classes)
 
     def _check_last_batch(self, n: int, batch_size: int) -> None:
@@ -204,6 +222,53 @@ def check_images(x, input_shape: tuple[int | None, ...]) -> None:
     if "float" not in dtype:
         hint = " Pixels 0…255 become such by x.astype('float32') / 127.5 - 1." if dtype == "uint8" else ""
         raise TypeError(f"The images are of type {dtype}; expected floats in [-1, 1], as load_data gives them.{hint}")
+    _check_type("images", x)
+
+
+def _check_type(what: str, array) -> None:
+    """Refuse types that one backend takes and another doesn't."""
+    dtype = getattr(array, "dtype", None)
+    if isinstance(dtype, np.dtype) and (not dtype.isnative or dtype.name in ("uint64", "longdouble", "float128")):
+        order = " in foreign byte order" if not dtype.isnative else ""
+        better = "float32" if dtype.kind == "f" else "int64"
+        raise TypeError(f"The {what} are of type {dtype.name}{order}; expected {better}: {what}.astype({better!r}).")
+
+
+def _check_given(name: str, method, model: keras.Model, *args, **kwargs) -> None:
+    kwargs.pop("_use_cached_eval_dataset", None)
+    check_options(inspect.signature(method).bind(model, *args, **kwargs).arguments)
+
+
+def check_options(options: dict) -> None:
+    """Check the arguments of ``fit``, ``evaluate`` and ``predict`` that are numbers, callbacks or dicts.
+
+    Args:
+        options: arguments by name.
+
+    Raises:
+        ValueError: a number is out of range.
+        TypeError: a callback or ``class_weight`` is something else.
+    """
+    for name in ("epochs", "batch_size", "steps_per_epoch", "steps", "validation_batch_size", "validation_steps"):
+        if options.get(name) is not None or (name == "epochs" and name in options):
+            check_integer(name, options[name])
+    check_integer("initial_epoch", options.get("initial_epoch", 0), low=0)
+    check_number("validation_split", options.get("validation_split") or 0.0, below=1.0)
+    if not isinstance(options.get("validation_freq", 1), Collection):
+        check_integer("validation_freq", options.get("validation_freq", 1))
+    if not isinstance(options.get("class_weight"), Mapping | None):
+        raise TypeError(f"class_weight={options['class_weight']!r}: expected a dict from class to weight.")
+    check_callbacks(options.get("callbacks"))
+
+
+def check_callbacks(callbacks) -> None:
+    """Raise a TypeError unless `callbacks` is one, a list of them, a ``CallbackList`` or None."""
+    if callbacks is None or isinstance(callbacks, keras.callbacks.Callback | keras.callbacks.CallbackList):
+        return
+    each = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    for callback in keras.tree.flatten(each):
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise TypeError(f"callbacks has {callback!r} in it; expected keras.callbacks.Callback objects.")
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")
@@ -283,7 +348,7 @@ def load_model(path, **kwargs) -> keras.Model:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, is not a model file, or contains a class that Keras doesn't know.
     """
-    path = Path(path)
+    path = check_path("path", path)
     if not path.exists():
         raise FileNotFoundError(f"There is no model file {str(path)!r}.")
     try:

@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from kerasnets.checks import check_integer
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -49,9 +51,8 @@ class Recipe:
     document_train_loss: float | None = None
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1.")
+        check_integer("epochs", self.epochs)
+        check_integer("batch_size", self.batch_size)
 
     def replace(self, **changes) -> "Recipe":
         """The same recipe with some attributes changed; the document's numbers go when what they depend on does.

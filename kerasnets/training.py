@@ -15,8 +15,9 @@ import numpy as np
 from kerasnets import backend, data, losses, networks, optimizers
 from kerasnets.backup import Backup, digest
 from kerasnets.callbacks import EpochLog, EpochSeeds, StepLog
-from kerasnets.checks import check_integer
+from kerasnets.checks import check_integer, check_path
 from kerasnets.files import write_json
+from kerasnets.models import check_callbacks
 from kerasnets.recipes import Recipe
 
 #: The parts of a recipe that a resumed run must share; it may well have more epochs.
@@ -140,9 +141,13 @@ def train(
         ValueError: an argument or the recipe has a value that can't be; `out` can't be written to, or its run has done
             more epochs already. The message names it.
         RuntimeError: another process is training in `out`.
-        TypeError: with `out`, an option of the recipe is nothing that can be saved.
+        TypeError: an argument is of another type; with `out`, an option of the recipe is nothing that can be saved.
     """
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"The recipe is a {type(recipe).__name__}; expected one as kerasnets.recipes.find() gives.")
     check_integer("seed", seed, low=0)
+    out = None if out is None else check_path("out", out)
+    check_callbacks(callbacks)
     (x, y), (x_test, y_test) = prepared(recipe, arrays)
 
     keras.utils.set_random_seed(seed)

@@ -209,7 +209,7 @@ def test_view_classify(images):
     [
         (lambda x, y: plots.show_images(x.reshape(12, 784)), r"\(12, 784\)"),
         (lambda x, y: plots.show_images(x[:0]), r"\(0, 28, 28\)"),
-        (lambda x, y: plots.show_images(x, n=0), "n=0"),
+        (lambda x, y: plots.show_images(x, n=0), "Invalid n: 0"),
         (lambda x, y: plots.show_images(x, y[:3]), "12 values in `labels`.*got 3"),
         (lambda x, y: plots.show_images(x, y, class_names=["a", "b"]), "class 9.*only 2 names"),
         (lambda x, y: plots.show_images(x, y / 2), "float64"),
@@ -352,7 +352,7 @@ def test_activation_of_any_function(function, original):
 def test_activation_errors():
     with pytest.raises(ValueError, match="'swish'; expected one of 'sigmoid'"):
         plots.activation("swish")
-    with pytest.raises(ValueError, match="points=1"):
+    with pytest.raises(ValueError, match="Invalid points: 1"):
         plots.activation("relu", points=1)
     with pytest.raises(ValueError, match=r"keep the shape \(100,\); it gave \(\)"):
         plots.activation(keras.ops.sum)
@@ -458,7 +458,7 @@ def test_weights_errors():
     model = branching_model()
     with pytest.raises(ValueError, match=r"No layer 'left'.*'shared', 'right', 'narrow'"):
         plots.weights(model, "left")
-    with pytest.raises(ValueError, match="n=0"):
+    with pytest.raises(ValueError, match="Invalid n: 0"):
         plots.weights(model, n=0)
     flat = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="only")])
     with pytest.raises(ValueError, match="3 inputs of layer 'only'"):

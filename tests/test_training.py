@@ -51,7 +51,7 @@ def test_find_moves_a_recipe_to_another_data_set_without_the_documents_number():
 @pytest.mark.parametrize("change", [{"epochs": 0}, {"batch_size": -1}])
 def test_recipes_refuse_less_than_one(change):
     name, value = next(iter(change.items()))
-    with pytest.raises(ValueError, match=f"{name}={value}: expected at least 1"):
+    with pytest.raises(ValueError, match=f"Invalid {name}: {value}; expected a whole number ≥ 1"):
         small(**change)
 
 
@@ -144,7 +144,7 @@ def test_step_log_prints_the_mean_of_the_last_batches(arrays, capsys):
 
 
 def test_step_log_refuses_zero():
-    with pytest.raises(ValueError, match="every=0: expected at least 1"):
+    with pytest.raises(ValueError, match="Invalid every: 0; expected a whole number ≥ 1"):
         StepLog(0)
 
 

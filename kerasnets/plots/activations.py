@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kerasnets.checks import check_integer
+
 from . import canvas
 
 #: The slope of leaky ReLU below 0 that PyTorch takes by default (``torch.nn.LeakyReLU``); Keras's default is another.
@@ -36,8 +38,9 @@ def activation(
     """
     if isinstance(function, str) and function not in NAMES:
         raise ValueError(f"Unknown activation {function!r}; expected one of {', '.join(map(repr, NAMES))}.")
-    if points < 2:
-        raise ValueError(f"Expected at least two points; got points={points}.")
+    if not isinstance(function, str) and not callable(function):
+        raise TypeError(f"function={function!r}: expected a name or a function.")
+    check_integer("points", points, 2, most=100_000)
     words = canvas.words(lang)
     x = np.linspace(-10, 10, points, dtype="float32")
     if callable(function):

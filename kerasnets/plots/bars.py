@@ -29,6 +29,8 @@ def bars(
     Raises:
         ValueError: there is no group, one has no bars, or a number is negative, infinite or none.
     """
+    if not isinstance(groups, Mapping) or not all(isinstance(values, Mapping) for values in groups.values()):
+        raise TypeError(f"groups={groups!r}: expected a dict of dicts from names to numbers.")
     if not groups or not all(groups.values()):
         raise ValueError(f"Expected at least one group, and a bar in each; got {dict(groups)!r}.")
     for group, values in groups.items():

@@ -79,6 +79,10 @@ CHINESE_FONTS = (
 )
 
 
+#: Beyond so many classes a picture shows nothing, and takes gigabytes.
+MOST_CLASSES = 10_000
+
+
 class Picture(Figure):
     """A Figure that a notebook shows even where pyplot, which would teach it to, was never imported."""
 
@@ -101,6 +105,8 @@ def panels(ax: Axes | None, rows: int, columns: int, size: tuple[float, float], 
     if ax is None:
         parent = Picture(figsize=size, layout="constrained")
         parent.get_layout_engine().set(w_pad=0.1, h_pad=0.08)  # inches
+    elif not isinstance(ax, Axes):
+        raise TypeError(f"ax={ax!r}: expected an Axes of matplotlib, as plt.subplots() gives, or None.")
     elif rows * columns == 1:
         return ax.figure.figure, [ax]
     else:
@@ -204,6 +210,8 @@ def as_classes(values: Any, what: str, length: int | None = None) -> np.ndarray:
         raise ValueError(f"Expected {length} values in `{what}`, as many as in the other arguments; got {len(array)}.")
     if array.size and array.min() < 0:
         raise ValueError(f"Expected class ids from 0 in `{what}`; got {array.min()}.")
+    if array.size and array.max() >= MOST_CLASSES:
+        raise ValueError(f"Expected class ids below {MOST_CLASSES:,} in `{what}`; got {array.max()}.")
     return array.astype("int64")
 
 

@@ -184,7 +184,7 @@ def gradient_descent(
     rates = [check_number("learning_rate", rate, above=True) for rate in rates]
     if not rates:
         raise ValueError("Expected at least one learning rate; got none.")
-    check_integer("steps", steps)
+    check_integer("steps", steps, most=10_000)
     words = _words(canvas.words(lang))
     figure, axes = canvas.panels(ax, 1, len(rates), (3.0 * len(rates) + 0.4, 3.0))
     for panel, rate in zip(axes, rates, strict=True):

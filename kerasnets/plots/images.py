@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kerasnets.checks import check_integer
+
 from . import canvas
 
 #: Beyond this many characters a title over an image of the grid is broken into two lines.
@@ -154,8 +156,8 @@ def view_classify(
 
 def _grid(images: np.ndarray, titles: list[str] | None, n: int, columns: int, ax: Axes | None) -> tuple[Figure, list]:
     """The first `n` of `images` with `titles`, and the Axes of each."""
-    if n < 1 or columns < 1:
-        raise ValueError(f"Expected at least one image and one column; got n={n}, columns={columns}.")
+    check_integer("n", n)
+    check_integer("columns", columns)
     images = images[:n]
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)

@@ -4,12 +4,15 @@ import math
 from collections import Counter
 from typing import Any
 
+import keras
 import numpy as np
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
+
+from kerasnets.checks import check_integer
 
 from . import canvas
 
@@ -136,8 +139,8 @@ def weights(
         ValueError: no such layer, it has no kernel, a dense layer's inputs aren't the pixels of an image, or an option
             is below 1.
     """
-    if n < 1 or columns < 1:
-        raise ValueError(f"Expected at least one filter and one column; got n={n}, columns={columns}.")
+    check_integer("n", n)
+    check_integer("columns", columns)
     chosen = _layer_with_kernel(model, layer)
     kernel = canvas.as_array(chosen.kernel)
     if kernel.ndim == 4:
@@ -199,6 +202,8 @@ def _rows(nodes: list) -> dict[Any, tuple[int, float]]:
 
 def _layer_with_kernel(model: Any, name: str | None) -> Any:
     """The layer `name`, or the first layer that has a kernel of 2 or 4 axes."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"Expected a keras.Model, not {type(model).__name__}.")
     suitable = [layer for layer in model.layers if len(getattr(getattr(layer, "kernel", None), "shape", ())) in (2, 4)]
     names = ", ".join(repr(layer.name) for layer in suitable) or "none"
     if name is None and suitable:
