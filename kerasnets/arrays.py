@@ -15,11 +15,22 @@ def to_numpy(value) -> np.ndarray:
 
 
 def to_numbers(value) -> np.ndarray | None:
-    """Like :func:`to_numpy`, in a type that every backend casts from; None if `value` holds no numbers."""
+    """Like :func:`to_numpy`, with bfloat16 as float32; None if `value` holds no real numbers."""
     value = to_numpy(value)
-    if value.dtype.name in ("bfloat16", "float16"):
+    if value.dtype.name == "bfloat16":
         return value.astype("float32")
     return value if value.dtype.kind in "fiub" else None
+
+
+def cast(array: np.ndarray, dtype: str) -> np.ndarray:
+    """Numbers as `dtype` in native byte order, as ``torch.Tensor.copy_`` converts them: too large ones become inf.
+
+    Every backend takes the result. Of big-endian and longdouble arrays, PyTorch takes none.
+    """
+    with np.errstate(all="ignore"):
+        if dtype in ("float16", "bfloat16"):  # PyTorch rounds float64 twice
+            array = array.astype("float32")
+        return array.astype(dtype)
 
 
 def to_tensor(array: np.ndarray):

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from kerasnets import optimizers, schedules
-from kerasnets.arrays import to_numbers, to_numpy, to_tensor
+from kerasnets.arrays import cast, to_numbers, to_numpy, to_tensor
 from kerasnets.checks import check_integer
 from kerasnets.state_dict import Entry, entries, kind_of, strip_prefixes
 
@@ -189,26 +189,21 @@ def load_optimizer_state_dict(
             continue
         for name, slot in slots.items():
             if given:
-                array = to_numbers(given[name])
+                value = given[name]
             else:  # PyTorch's optimizer has not moved this parameter yet
                 start = optimizer.initial_accumulator_value if isinstance(optimizer, optimizers.Adagrad) else 0.0
-                array = np.full(entry.shape, start)
-            if array is None:
-                problems.append(
-                    f"{name} of {entry.name} is of type {type(given[name]).__name__}, expected numbers of shape "
-                    f"{entry.shape}"
-                )
-            elif array.shape != entry.shape:
-                problems.append(f"{name} of {entry.name} has shape {array.shape}, expected {entry.shape}")
-            else:
-                values.append((entry, slot, array))
+                value = np.full(entry.shape, start)
+            try:
+                values.append((slot, entry.convert(value, slot.dtype)))
+            except ValueError as error:
+                problems.append(f"{name} of {entry.name} {error}")
     if problems:
         raise ValueError("The optimizer's state doesn't fit; nothing was loaded.\n  " + "\n  ".join(problems))
     if rate is not None:
         optimizer.learning_rate = rate
     optimizer.iterations.assign(done)
-    for entry, slot, array in values:
-        slot.assign(entry.from_torch(array))
+    for slot, value in values:
+        slot.assign(value)
 
 
 def _compiled(model: keras.Model) -> tuple[keras.optimizers.Optimizer, dict]:
@@ -244,8 +239,9 @@ def _check_structure(state: Mapping) -> None:
     ):
         raise ValueError("Expected a PyTorch optimizer's state_dict(), a dict with 'state' and 'param_groups'.")
     for position, group in enumerate(param_groups):
-        if not isinstance(group.get("params"), Sequence):
-            raise ValueError(f"param_groups[{position}] has no list 'params'.")
+        numbers = group.get("params")
+        if not isinstance(numbers, Sequence) or not all(isinstance(number, int) for number in numbers):
+            raise ValueError(f"param_groups[{position}] has no list of numbers 'params'.")
 
 
 def _schedule(optimizer) -> schedules.LRSchedule | None:
@@ -344,9 +340,17 @@ def _cycle(optimizer, settings_there: Mapping, variable) -> dict:
     return kept
 
 
+def _numbers(value) -> np.ndarray | None:
+    """`value` as an array; None if it holds no numbers or can't be read."""
+    try:
+        return to_numbers(value)
+    except Exception:  # as in Entry.convert
+        return None
+
+
 def _number(value) -> float | None:
     """A number, or a tensor of one, as a float; None if it isn't finite and ≥ 0."""
-    array = to_numbers(value)
+    array = _numbers(value)
     if array is None or array.size != 1 or not 0.0 <= array.item() < math.inf:
         return None
     return float(array.item())
@@ -413,14 +417,15 @@ def _compare_settings(optimizer, settings_there: Mapping, param_groups, groups, 
             if name not in theirs or name == moved:
                 continue
             own = sorted(decays) if name == "weight_decay" and decays else [_setting(config, key)]
-            given = to_numbers(theirs[name])
+            given = _numbers(theirs[name])
             for ours in own:
                 if given is None or given.shape != np.shape(ours) or not np.allclose(given, ours, rtol=1e-6, atol=0):
                     problems.append(f"{name} is {theirs[name]} in PyTorch and {ours} here")
-        decoupled = theirs.get("decoupled_weight_decay")
-        if isinstance(optimizer, optimizers.Adam) and decoupled is not None and theirs.get("weight_decay"):
+        given = _number(theirs.get("decoupled_weight_decay"))
+        if isinstance(optimizer, optimizers.Adam) and given is not None and _number(theirs.get("weight_decay")):
+            decoupled = bool(given)
             rule = "AdamW" if decoupled else "Adam"
-            if isinstance(optimizer, optimizers.AdamW) != bool(decoupled):
+            if isinstance(optimizer, optimizers.AdamW) != decoupled:
                 problems.append(
                     f"param_groups[{position}] has decoupled_weight_decay={decoupled}: its weight decay is {rule}'s, "
                     f"and the optimizer here is {kind}"
@@ -455,4 +460,7 @@ def _rate_to_set(optimizer, param_groups, groups, done: int, problems: list[str]
                     )
     if wanted and max(wanted) - min(wanted) > 1e-6 * max(wanted):
         problems.append(f"the groups' learning rates are not in the ratio of param_groups here: {sorted(wanted)}")
-    return max(wanted, default=None)
+    rate = max(wanted, default=None)
+    if rate is not None and not np.isfinite(cast(np.array(rate), optimizer._learning_rate.dtype)):
+        problems.append(f"the learning rate is {rate}, too large for {optimizer._learning_rate.dtype}")
+    return rate

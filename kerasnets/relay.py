@@ -19,6 +19,7 @@ import numpy as np
 
 from kerasnets import backend as backends
 from kerasnets import recipes
+from kerasnets.files import replaced
 
 # Keras is imported in the legs only: this process has no backend.
 
@@ -220,7 +221,8 @@ def run_leg(leg: Leg) -> Outcome:
     )  # fmt: skip
     test = model.evaluate(x_test.astype(leg.dtype), y_test, batch_size=500, verbose=0, return_dict=True)
     if leg.target is not None:
-        model.save(leg.target)
+        with replaced(leg.target) as unfinished:
+            model.save(unfinished)
     return Outcome(
         backend=backends.backend(),
         train_loss=history.history["loss"],

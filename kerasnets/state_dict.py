@@ -12,8 +12,10 @@ sides, and each is derived from the model:
 - The order of flattened features, which :mod:`kerasnets.feature_order` follows through the model's graph.
 """
 
+import io
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +24,10 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from kerasnets.arrays import to_numbers, to_numpy, to_tensor
+from kerasnets.arrays import cast, to_numbers, to_numpy, to_tensor
+from kerasnets.checks import check_path
 from kerasnets.feature_order import Layout, layouts_of
+from kerasnets.files import write_bytes
 
 # --- The mapping ------------------------------------------------------------------------------------------------------
 
@@ -114,6 +118,23 @@ class Entry:
         result = np.empty(math.prod(shape), array.dtype)
         result[positions.ravel()] = array.ravel()
         return result.reshape(shape)
+
+    def convert(self, value, dtype: str):
+        """A tensor or array of PyTorch's → the backend's tensor with this dtype and the variable's shape.
+
+        Raises:
+            ValueError: it has another shape or holds no numbers. The message is to be put after the entry's name.
+        """
+        try:
+            array = to_numbers(value)
+        except Exception as error:  # a sparse, quantized or float8 tensor, a ragged list: each has its own
+            raise ValueError(f"can't be read: {error}") from None
+        if array is None:
+            what = f"{type(value).__name__} {getattr(value, 'dtype', '')}".rstrip()
+            raise ValueError(f"is of type {what}, expected numbers of shape {self.shape}")
+        if array.shape != self.shape:
+            raise ValueError(f"has shape {array.shape}, expected {self.shape}")
+        return keras.ops.convert_to_tensor(self.from_torch(cast(array, dtype)), dtype)
 
 
 def entries(model: keras.Model) -> list[Entry]:
@@ -228,33 +249,27 @@ def load_state_dict(model: keras.Model, source: Mapping[str, object] | str | Pat
     given = strip_prefixes(_weights(_read(source)), known)
     missing = [name for name, entry in known.items() if name not in given and entry.variable is not None]
     unexpected = [name for name in given if name not in known]
-    arrays, unfit = {}, []
+    values, unfit = [], []
     for name, entry in known.items():
         if name not in given or entry.variable is None:
             continue
         try:
-            array = to_numbers(given[name])
-        except Exception as error:  # a sparse, quantized or float8 tensor, a ragged list: each has its own
-            unfit.append(f"{name} can't be read: {error}")
-            continue
-        if array is None:
-            what = f"{type(given[name]).__name__} {getattr(given[name], 'dtype', '')}".rstrip()
-            unfit.append(f"{name} is of type {what}, expected numbers of shape {entry.shape}")
-        elif array.shape != entry.shape:
-            unfit.append(f"{name} has shape {array.shape}, expected {entry.shape}")
-        else:
-            arrays[name] = array
+            values.append((entry.variable, entry.convert(given[name], entry.variable.dtype)))
+        except ValueError as error:
+            unfit.append(f"{name} {error}")
     problems = {"mis-shaped": unfit, **({"missing": missing, "unexpected": unexpected} if strict else {})}
     if any(problems.values()):
         lines = [f"  {what}: {'; '.join(map(str, names))}" for what, names in problems.items() if names]
         raise ValueError(f"The weights don't fit the model {model.name!r}; nothing was loaded.\n" + "\n".join(lines))
-    for name, array in arrays.items():
-        known[name].variable.assign(known[name].from_torch(array))
+    for variable, value in values:
+        variable.assign(value)
     return LoadResult(missing, unexpected)
 
 
 def save_state_dict(model: keras.Model, path: str | Path) -> None:
     """Write the weights of `model` to a file that its PyTorch original takes with ``strict=True``.
+
+    If the file can't be written, one that was there before is unchanged.
 
     Args:
         model: a built Functional or Sequential model.
@@ -264,20 +279,24 @@ def save_state_dict(model: keras.Model, path: str | Path) -> None:
     Raises:
         ValueError: the path ends differently, or as in :func:`state_dict`.
         FileNotFoundError: its folder is not there.
+        OSError: the disk is full, or there is another reason why the file can't be written.
         TypeError: as in :func:`state_dict`.
     """
     path = _known_suffix(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name!r} into.")
     arrays = state_dict(model)
+    # Not written by the libraries themselves: their errors on a full disk name neither the reason nor the file.
     if path.suffix == ".safetensors":
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
-        save_file(arrays, path)
+        write_bytes(path, save(arrays))
         return
     import torch
 
-    torch.save({name: to_tensor(array) for name, array in arrays.items()}, path)
+    content = io.BytesIO()
+    torch.save({name: to_tensor(array) for name, array in arrays.items()}, content)
+    write_bytes(path, content.getbuffer())
 
 
 def kind_of(value) -> str:
@@ -286,7 +305,7 @@ def kind_of(value) -> str:
 
 
 def _known_suffix(path: str | Path) -> Path:
-    path = Path(path)
+    path = check_path("path", path)
     if path.suffix not in (".pt", ".pth", ".safetensors"):
         raise ValueError(f"The file {str(path)!r} ends in {path.suffix!r}; expected .pt, .pth or .safetensors.")
     return path
@@ -313,7 +332,7 @@ def _read_safetensors(path: Path) -> Mapping[str, object]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"The file {str(path)!r} is no whole .safetensors file: {error}") from error
+        raise ValueError(f"The file {str(path)!r} is not a complete .safetensors file: {error}") from error
     except AttributeError as error:  # such as float8
         raise ValueError(f"The file {str(path)!r} has numbers of a type that NumPy doesn't have: {error}.") from error
 
@@ -322,29 +341,34 @@ def _read_torch(path: Path) -> object:
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except PermissionError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old formats, TorchScript and what weights_only can't load
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (MemoryError, PermissionError):
         raise
     except Exception as error:
-        # UnpicklingError, RuntimeError, EOFError, OSError, KeyError: as the damage happens to be.
-        if refused := re.search(r"Unsupported (?:global|class)\S* (?:GLOBAL )?(\S+)", str(error)):
-            raise ValueError(
-                f"The file {str(path)!r} is no pickle of tensors alone: it has a {refused[1]} in it, and reading that "
-                "would run code from the file. If you trust it, read it in PyTorch with weights_only=False, and save "
-                "the weights by themselves: torch.save(model.state_dict(), new_path) of a whole model, or "
-                'torch.save(checkpoint["model_state_dict"], new_path), whatever the name is there.'
-            ) from error
-        if "TorchScript" in str(error):
-            raise ValueError(
-                f"The file {str(path)!r} is a TorchScript archive, expected a state_dict: "
-                "torch.save(torch.jit.load(path).state_dict(), new_path)."
-            ) from error
-        # Of an UnpicklingError's paragraphs of advice the line that says what is wrong; an EOFError says nothing.
-        found = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
-        reason = found[1] if found else str(error).partition("\n")[0] or "it ends too soon"
-        raise ValueError(
-            f"The file {str(path)!r} is no whole PyTorch file ({type(error).__name__}: {reason})."
-        ) from error
+        # UnpicklingError, RuntimeError, EOFError, OSError, KeyError: as the damage happens to be. Not chained, since
+        # PyTorch advises to load the file with weights_only=False.
+        raise ValueError(f"The file {str(path)!r} {_refusal(error)}") from None
+
+
+def _refusal(error: Exception) -> str:
+    """What is wrong with a file that PyTorch can't load, and what to do instead, without PyTorch's advice."""
+    text = str(error)
+    remedy = "In the program that wrote it, save only the weights: torch.save(model.state_dict(), path)."
+    if refused := re.search(r"nsupported (?:global: )?GLOBAL (\S+)", text):
+        return (
+            f"contains more than tensors: it refers to {refused[1]}, and loading that could run code from the file. "
+            f"{remedy}"
+        )
+    if "TorchScript" in text:
+        return f"is a TorchScript archive, expected a state_dict. {remedy}"
+    if ".tar format" in text:
+        return f"is in PyTorch's legacy .tar format, which can't be loaded safely. {remedy}"
+    # The one line of an UnpicklingError that says what is wrong; an EOFError says nothing.
+    found = re.search(r"WeightsUnpickler error:\s*(.+)", text)
+    reason = found[1] if found else text.partition("\n")[0] or "it ends too soon"
+    return f"is not a complete PyTorch file ({type(error).__name__}: {reason})."
 
 
 def _weights(content: Mapping[str, object]) -> Mapping[str, object]:

@@ -16,7 +16,7 @@ from kerasnets import backend, data, losses, networks, optimizers
 from kerasnets.backup import Backup, digest
 from kerasnets.callbacks import EpochLog, EpochSeeds, StepLog
 from kerasnets.checks import check_integer, check_path
-from kerasnets.files import write_json
+from kerasnets.files import replaced, write_json
 from kerasnets.models import check_callbacks
 from kerasnets.recipes import Recipe
 
@@ -66,9 +66,8 @@ class Result:
         """Write ``result.json`` and ``model.keras`` into `folder`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished = folder / "unfinished.keras"
-        self.model.save(unfinished)
-        unfinished.replace(folder / "model.keras")
+        with replaced(folder / "model.keras") as unfinished:
+            self.model.save(unfinished)
         write_json(folder / "result.json", self.to_dict())
 
 

@@ -1,5 +1,7 @@
 """What fit, evaluate and predict refuse, before any step, the same on every backend."""
 
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -219,6 +221,95 @@ def test_a_loaded_model_goes_on_and_still_checks(model, arrays, tmp_path):
 def test_load_model_without_a_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no-such"):
         kerasnets.load_model(tmp_path / "no-such.keras")
+
+
+def replace_in_zip(path, name, change):
+    """Write the archive again, with the file `name` in it as `change` of its bytes; None leaves it out."""
+    with zipfile.ZipFile(path) as archive:
+        contents = {each: archive.read(each) for each in archive.namelist()}
+    contents[name] = change(contents[name])
+    with zipfile.ZipFile(path, "w") as archive:
+        for each, content in contents.items():
+            if content is not None:
+                archive.writestr(each, content)
+
+
+def cut(content):
+    return content[: len(content) // 2]
+
+
+def flip_in_weights(path):
+    content = bytearray(path.read_bytes())
+    content[-3000] ^= 1
+    path.write_bytes(content)
+
+
+H5 = "model.weights.h5"
+DAMAGE = {
+    "empty": (lambda path: path.write_bytes(b""), "not a zip file"),
+    "cut": (lambda path: path.write_bytes(cut(path.read_bytes())), "not a zip file"),
+    "last byte": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "not a zip file"),
+    "text": (lambda path: path.write_text("hello"), "not a zip file"),
+    "bit": (flip_in_weights, f"{H5} in it is damaged"),
+    "no config": (
+        lambda path: replace_in_zip(path, "config.json", lambda content: None),
+        "no item named 'config.json'",
+    ),
+    "half a config": (lambda path: replace_in_zip(path, "config.json", cut), "JSONDecodeError"),
+    "config of nothing": (lambda path: replace_in_zip(path, "config.json", lambda content: b"null"), "but got None"),
+    "no weights": (lambda path: replace_in_zip(path, H5, lambda content: None), f"Expected a {H5}"),
+    "half the weights": (lambda path: replace_in_zip(path, H5, cut), "truncated file"),
+    "unknown layer": (
+        lambda path: replace_in_zip(path, "config.json", lambda content: content.replace(b"Linear", b"Nonsense")),
+        r"\(TypeError: Could not locate class 'Nonsense'\. Make sure custom classes .* trying to load them\.\)",
+    ),
+    "unknown model": (
+        lambda path: replace_in_zip(path, "config.json", lambda content: content.replace(b"Model", b"Nonsense")),
+        r"\(TypeError: Could not locate class 'Nonsense'\. Make sure custom classes .* trying to load them\.\)",
+    ),
+    "unknown argument": (
+        lambda path: replace_in_zip(path, "config.json", lambda content: content.replace(b'"units"', b'"sizes"')),
+        "missing 1 required positional argument",
+    ),
+    "a smaller layer": (
+        lambda path: replace_in_zip(path, "config.json", lambda content: content.replace(b'"units": 4', b'"units": 5')),
+        r"shape",
+    ),
+    "folder": (lambda path: (path.unlink(), path.mkdir()), "folder|directory|denied"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_model_file_is_named(damage, model, tmp_path):
+    path = tmp_path / "model.keras"
+    model.save(path)
+    change, words = DAMAGE[damage]
+    change(path)
+    with pytest.raises(ValueError, match=words) as caught:
+        kerasnets.load_model(path)
+    assert str(caught.value).startswith(f"The model {str(path)!r} can't be loaded (")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.bin", "folder"])
+def test_other_files_are_no_models(name, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "model.h5").write_text("hello")
+    (tmp_path / "model.bin").write_text("hello")
+    with pytest.raises(ValueError, match=f"{name}' can't be loaded"):
+        kerasnets.load_model(tmp_path / name)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_load_model_lets_other_errors_through(error, model, tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise error
+
+    model.save(tmp_path / "model.keras")
+    monkeypatch.setattr(keras.models, "load_model", fail)
+    with pytest.raises(error):
+        kerasnets.load_model(tmp_path / "model.keras")
 
 
 def test_compilation_is_decided_where_the_model_is_loaded(tmp_path):

@@ -12,7 +12,7 @@ from torch import nn
 import kerasnets
 from kerasnets import layers, optimizers, schedules
 from kerasnets.optimizer_state import load_optimizer_state_dict, optimizer_state_dict, scheduler_state_dict
-from kerasnets.state_dict import load_state_dict, state_dict
+from kerasnets.state_dict import Entry, load_state_dict, state_dict
 
 
 class Small(nn.Module):
@@ -482,13 +482,20 @@ def test_groups_keep_their_ratio_while_the_learning_rate_is_0():
     ("name", "value", "message"),
     [
         ("exp_avg", "moments", "exp_avg of fc.weight is of type str, expected numbers of shape (3, 18)"),
-        ("exp_avg", torch.zeros(3, 18, dtype=torch.complex64), "exp_avg of fc.weight is of type Tensor, expected"),
+        (
+            "exp_avg",
+            torch.zeros(3, 18, dtype=torch.complex64),
+            "exp_avg of fc.weight is of type Tensor torch.complex64, ",
+        ),
+        ("exp_avg", torch.zeros(3, 18).to_sparse(), "exp_avg of fc.weight can't be read: "),
+        ("exp_avg", np.zeros((3, 18), "M8[s]"), "exp_avg of fc.weight is of type ndarray datetime64[s], expected"),
         ("exp_avg", None, "fc.weight has the state ['exp_avg_sq'], expected ['exp_avg', 'exp_avg_sq']"),
         ("step", "two", "step of fc.weight is 'two', expected a whole number ≥ 0"),
         ("step", torch.tensor(float("nan")), "step of fc.weight is tensor(nan), expected a whole number ≥ 0"),
         ("step", torch.tensor(-2.0), "step of fc.weight is tensor(-2.), expected a whole number ≥ 0"),
         ("step", 2.5, "step of fc.weight is 2.5, expected a whole number ≥ 0"),
         ("step", torch.ones(2), "step of fc.weight is tensor([1., 1.]), expected a whole number ≥ 0"),
+        ("step", torch.tensor(2.0, device="meta"), "step of fc.weight is tensor(..., device='meta'"),
         ("step", 3, "different numbers of steps: [2, 3]"),
     ],
 )
@@ -497,6 +504,58 @@ def test_damaged_entries_are_refused(name, value, message):
     state["state"][0][name] = value
     model = compiled(optimizers.Adam(0.05))
     with refused(model, "nothing was loaded", message):
+        load_optimizer_state_dict(model, state, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("lr", 1e300, "the learning rate is 1e+300, too large for float32"),
+        ("lr", torch.tensor(0.1).to_sparse(), "lr of param_groups[0] is tensor("),
+        ("eps", torch.tensor(0.1, device="meta"), "eps is tensor(..., device='meta', size=()) in PyTorch"),
+        ("weight_decay", np.ones(2), "weight_decay is [1. 1.] in PyTorch"),
+        ("weight_decay", torch.tensor(0.1, device="meta"), "weight_decay is tensor(..., device='meta', size=()) in"),
+        (
+            "params",
+            [torch.tensor(i, device="meta") for i in range(6)],
+            "param_groups[0] has no list of numbers 'params'",
+        ),
+    ],
+)
+def test_damaged_settings_are_refused(name, value, message):
+    state = two_steps("Adam").state_dict()
+    state["param_groups"][0][name] = value
+    model = compiled(optimizers.Adam(0.05))
+    with refused(model, message):
+        load_optimizer_state_dict(model, state, NAMES)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "longdouble"])
+def test_arrays_that_some_backend_does_not_take(dtype):
+    state = two_steps("Adam").state_dict()
+    plain = compiled(optimizers.Adam(0.05))
+    load_optimizer_state_dict(plain, state, NAMES)
+    model = compiled(optimizers.Adam(0.05))
+    state["state"][5]["exp_avg_sq"] = state["state"][5]["exp_avg_sq"].numpy().astype(dtype)
+    state["state"][5]["step"] = np.array(2, dtype)
+    state["param_groups"][0]["lr"] = np.array(state["param_groups"][0]["lr"], dtype)
+    load_optimizer_state_dict(model, state, NAMES)
+    for value, expected in zip(values(model), values(plain), strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_a_conversion_that_fails_leaves_the_optimizer(monkeypatch):
+    state, model = two_steps("Adam").state_dict(), compiled(optimizers.Adam(0.01))
+    convert, calls = Entry.convert, []
+
+    def full(*arguments):
+        calls.append(arguments)
+        if len(calls) == 5:
+            raise MemoryError
+        return convert(*arguments)
+
+    monkeypatch.setattr(Entry, "convert", full)
+    with refused(model, error=MemoryError):
         load_optimizer_state_dict(model, state, NAMES)
 
 
@@ -582,7 +641,7 @@ def test_states_that_pytorch_does_not_build():
     def without(key):
         return {**state, "param_groups": [{name: value for name, value in group.items() if name != key}]}
 
-    with refused(model, "param_groups[0] has no list 'params'"):
+    with refused(model, "param_groups[0] has no list of numbers 'params'"):
         load_optimizer_state_dict(model, without("params"), NAMES)
     with refused(model, lacks("'lr'", "Adam")):
         load_optimizer_state_dict(model, without("lr"), NAMES)

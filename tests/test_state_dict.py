@@ -2,8 +2,16 @@
 
 import collections
 import contextlib
+import functools
+import io
+import os
+import pickle
 import subprocess
 import sys
+import tarfile
+import traceback
+import warnings
+import zipfile
 
 import keras
 import numpy as np
@@ -16,7 +24,8 @@ from torch import nn
 
 import kerasnets
 from kerasnets import originals, parity, recipes, training
-from kerasnets.state_dict import load_state_dict, save_state_dict, state_dict
+from kerasnets.arrays import cast
+from kerasnets.state_dict import Entry, load_state_dict, save_state_dict, state_dict
 
 DATA_FORMATS = ("channels_last", "channels_first")
 FORMS = [(name, {}) for name in originals.ORIGINALS] + [
@@ -574,14 +583,14 @@ def test_bad_files_are_refused_in_words(tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     torch.save([torch.ones(1)], tmp_path / "list.pth")
     for file, words in {
-        "whole.pt": "no pickle of tensors alone.*Sequential",
-        "checkpoint.pt": "no pickle of tensors alone.*numpy.*model_state_dict",
+        "whole.pt": "whole.pt' contains more than tensors.*Sequential",
+        "checkpoint.pt": "checkpoint.pt' contains more than tensors.*numpy.*",
         "broken.pt": "broken",
-        "page.pt": r"page\.pt' is no whole PyTorch file \(UnpicklingError: Unsupported operand 60\)",
-        "text.pt": r"text\.pt' is no whole PyTorch file",
-        "tensors.pt": r"tensors\.pt' is no whole PyTorch file",
-        **{f"first {kept}.pt": f"first {kept}.pt' is no whole PyTorch file" for kept in (0, 100, len(whole) - 1)},
-        "broken.safetensors": "no whole .safetensors file",
+        "page.pt": r"page\.pt' is not a complete PyTorch file \(UnpicklingError: Unsupported operand 60\)",
+        "text.pt": r"text\.pt' is not a complete PyTorch file",
+        "tensors.pt": r"tensors\.pt' is not a complete PyTorch file",
+        **{f"first {kept}.pt": f"first {kept}.pt' is not a complete PyTorch" for kept in (0, 100, len(whole) - 1)},
+        "broken.safetensors": "not a complete .safetensors file",
         "list.pth": "list, expected a dict",
         "weights.bin": "expected .pt, .pth or .safetensors",
     }.items():
@@ -601,9 +610,126 @@ def test_bad_files_are_refused_in_words(tmp_path):
             save_state_dict(model, tmp_path / "absent" / name)
 
 
+class Attack:
+    """Pickled, it is a call."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def write_refused(path, form, attack):
+    """Write a file that PyTorch doesn't load with ``weights_only=True``."""
+    if form == "tar":
+        with tarfile.open(path, "w:") as archive:
+            for name in ("sys_info", "pickle", "tensors", "storages"):
+                content = pickle.dumps({}, 2)
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+    elif form == "TorchScript":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)), path)
+    elif form == "other zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("word/document.xml", "<x/>")
+    else:
+        content = {
+            "module": nn.Linear(2, 2),
+            "os.system": {"weights": torch.ones(1), "more": Attack(os.system, f"touch {attack}")},
+            "old os.system": Attack(os.system, f"touch {attack}"),
+            "eval": Attack(eval, f"open({str(attack)!r}, 'w')"),
+            "NumPy": {"loss": np.float64(1.0)},
+            "partial": {"function": functools.partial(print, 1)},
+        }[form]
+        torch.save(content, path, _use_new_zipfile_serialization=not form.startswith("old"))
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("module", "refers to torch.nn.modules.linear.Linear, and loading that could run code"),
+        ("os.system", "refers to posix.system, and loading"),
+        ("old os.system", "refers to posix.system, and loading"),
+        ("eval", "refers to eval, and loading"),
+        ("NumPy", r"refers to numpy\.\S+\.scalar, and loading"),
+        ("partial", "refers to functools.partial, and loading"),
+        ("tar", "legacy .tar format"),
+        ("TorchScript", "is a TorchScript archive"),
+        ("other zip", "not a complete PyTorch file"),
+    ],
+)
+def test_refused_files_come_without_the_advice_to_load_them_nevertheless(form, words, tmp_path):
+    path, attack = tmp_path / "w.pt", tmp_path / "attack"
+    write_refused(path, form, attack)
+    with pytest.raises(ValueError, match=words.replace("posix", os.name)) as caught:
+        load_state_dict(small()[0], path)
+    assert str(path) in str(caught.value)
+    assert form == "other zip" or "torch.save(model.state_dict(), path)" in str(caught.value)
+    assert "weights_only" not in "".join(traceback.format_exception(caught.value))
+    assert not attack.exists()
+
+
+ODD = {
+    "big-endian": lambda x: x.astype(">f4"),
+    "big-endian float16": lambda x: x.astype(">f2"),
+    "big-endian integers": lambda x: x.astype(">i8"),
+    "longdouble": lambda x: x.astype("longdouble"),
+    "too large a longdouble": lambda x: np.full_like(x, np.finfo("longdouble").max, "longdouble"),
+    "too large": lambda x: np.full_like(x, -1e300, "float64"),
+    "uint64": lambda x: np.full_like(x, 2**64 - 1, "uint64"),
+    "bool": lambda x: x > 0,
+    "negative strides": lambda x: x[::-1],
+    "read-only": lambda x: np.broadcast_to(np.float32(0.5), x.shape),
+    "Fortran's order": np.asfortranarray,
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("name", ["a.weight", "b.bias"])
+def test_arrays_that_some_backend_does_not_take(name, odd):
+    model, module = small()
+    array = ODD[odd](module.state_dict()[name].numpy())
+    load_state_dict(model, {**module.state_dict(), name: array})
+    with np.errstate(over="ignore"):
+        plain = array.astype("float64") if array.dtype.char == "g" else array.astype(array.dtype.newbyteorder("="))
+    # PyTorch copies what is too large as inf, and says nothing.
+    expected = torch.empty(array.shape).copy_(torch.from_numpy(plain.copy()))
+    np.testing.assert_array_equal(state_dict(model)[name], expected.numpy())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_numbers_are_rounded_as_pytorch_rounds_them(dtype):
+    array = np.array([1 + 2**-11 + 2**-40, 1 + 2**-8 + 2**-40, 65519.999, 1e300, -np.inf, np.nan, 5e-324])
+    expected = torch.empty(len(array), dtype=getattr(torch, dtype)).copy_(torch.from_numpy(array))
+    np.testing.assert_array_equal(cast(array, dtype).astype("float64"), expected.double().numpy())
+
+
+def test_a_conversion_that_fails_leaves_all_weights(monkeypatch):
+    model, module = small()
+    before, convert, calls = state_dict(model), Entry.convert, []
+
+    def full(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise MemoryError
+        return convert(*arguments)
+
+    monkeypatch.setattr(Entry, "convert", full)
+    with pytest.raises(MemoryError):
+        load_state_dict(model, module.state_dict())
+    for name, array in state_dict(model).items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
+        (np.zeros(2, "datetime64[s]"), r"of type ndarray datetime64\[s\], expected numbers"),
+        (np.full(2, None), "of type ndarray object, expected numbers"),
         (torch.zeros(2, dtype=torch.complex64), "Tensor torch.complex64, expected numbers"),
         (torch.zeros(2).to(torch.float8_e4m3fn), "can't be read: .*Float8"),
         (torch.empty(2, device="meta"), "can't be read"),
@@ -611,7 +737,7 @@ def test_bad_files_are_refused_in_words(tmp_path):
         ([[1], [1, 2]], "can't be read"),
         ("zero", "of type str, expected numbers"),
     ],
-    ids=["complex", "float8", "meta", "sparse", "ragged", "string"],
+    ids=["datetime", "object", "complex", "float8", "meta", "sparse", "ragged", "string"],
 )
 def test_entries_that_are_no_arrays_of_numbers_are_named(value, words):
     model, module = small()

@@ -1,15 +1,19 @@
 """What all pictures share: the figure to draw on, the words and a font that has them, arrays from any backend."""
 
 import io
+import os
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib import font_manager
+from matplotlib import font_manager, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from kerasnets.files import replaced
 
 WORDS = {
     "en": {
@@ -84,7 +88,21 @@ MOST_CLASSES = 10_000
 
 
 class Picture(Figure):
-    """A Figure that a notebook shows even where pyplot, which would teach it to, was never imported."""
+    """A Figure that a notebook shows even where pyplot, which would teach it to, was never imported.
+
+    Its files are whole or not there.
+    """
+
+    def savefig(self, fname, **options):
+        """``Figure.savefig``; a file that is there already is replaced when the new one is complete."""
+        if not isinstance(fname, str | os.PathLike):
+            super().savefig(fname, **options)
+            return
+        path = Path(fname)
+        if not path.suffix:
+            path = path.with_suffix(f".{options.get('format') or rcParams['savefig.format']}")
+        with replaced(path) as unfinished:
+            super().savefig(unfinished, **options)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

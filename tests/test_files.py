@@ -1,0 +1,132 @@
+"""Atomic writes: on a full disk, on errors, from two writers, and when the process dies."""
+
+import errno
+import os
+import stat
+
+import pytest
+from processes import run
+
+import kerasnets
+from kerasnets import files
+
+
+class FullDisk:
+    """A disk on which the process can write only the first bytes of each file."""
+
+    def __init__(self, room=64):
+        self.resource = pytest.importorskip("resource", reason="the size of files can't be limited on this system")
+        self.room = room
+
+    def __enter__(self):
+        self.before = self.resource.getrlimit(self.resource.RLIMIT_FSIZE)
+        self.resource.setrlimit(self.resource.RLIMIT_FSIZE, (self.room, self.before[1]))
+
+    def __exit__(self, *error):
+        self.resource.setrlimit(self.resource.RLIMIT_FSIZE, self.before)
+
+
+def save_model(path):
+    model = kerasnets.build("Network2")
+    with files.replaced(path) as unfinished:
+        model.save(unfinished)
+
+
+WRITERS = {
+    "a.bin": lambda path: files.write_bytes(path, bytes(5000)),
+    "a.json": lambda path: files.write_json(path, list(range(5000))),
+    "a.md": lambda path: files.replace_marked(path, "mark", ["a line"] * 5000),
+    "a.pt": lambda path: kerasnets.save_state_dict(kerasnets.build("Network2"), path),
+    "a.pth": lambda path: kerasnets.save_state_dict(kerasnets.build("Network2"), path),
+    "a.safetensors": lambda path: kerasnets.save_state_dict(kerasnets.build("Network2"), path),
+    "a.keras": save_model,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_leaves_the_old_file(name, tmp_path):
+    path = tmp_path / name
+    old = "<!-- mark -->\n<!-- /mark -->\n"
+    path.write_text(old)
+    with FullDisk(), pytest.raises(OSError, match=name) as caught:
+        WRITERS[name](path)
+    assert caught.value.errno == errno.EFBIG
+    assert path.read_text() == old
+    assert list(tmp_path.iterdir()) == [path]
+    WRITERS[name](path)
+    assert path.stat().st_size > 64
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_error_leaves_the_old_file(error, tmp_path):
+    path = tmp_path / "model.weights.h5"
+    path.write_text("old")
+    with pytest.raises(error), files.replaced(path) as unfinished:  # noqa: PT012
+        assert unfinished.name.endswith(".weights.h5")  # Keras looks at it
+        unfinished.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_killed_process_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, "old")
+    code = "import os, sys; from kerasnets.files import replaced\nwith replaced(sys.argv[1]) as path:\n"
+    done = run("-c", code + "    path.write_text('half'); os._exit(9)", str(path), check=False)
+    assert done.returncode == 9
+    assert path.read_text() == '"old"\n'
+
+
+def test_two_writers_do_not_mix(tmp_path):
+    path = tmp_path / "a.txt"
+    with files.replaced(path) as first:
+        with files.replaced(path) as second:
+            first.write_text("first")
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_permissions_are_those_of_open(tmp_path):
+    plain, new, kept = tmp_path / "plain", tmp_path / "new", tmp_path / "kept"
+    plain.write_text("")
+    kept.write_text("")
+    kept.chmod(0o640)
+    for path in (new, kept):
+        files.write_bytes(path, b"content")
+    assert stat.S_IMODE(new.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_a_read_only_file_is_refused(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    path.chmod(0o444)
+    if os.access(path, os.W_OK):
+        pytest.skip("root may write to every file")
+    with pytest.raises(PermissionError, match=r"a\.txt"):
+        files.write_bytes(path, b"new")
+    assert path.read_text() == "old"
+
+
+def test_a_link_stays_a_link(tmp_path):
+    target, link = tmp_path / "target.txt", tmp_path / "link.txt"
+    target.write_text("old")
+    try:
+        link.symlink_to(target)
+    except OSError:
+        pytest.skip("this system allows no links")
+    files.write_bytes(link, b"new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+def test_errors_name_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"absent.a\.json'$"):
+        files.write_json(tmp_path / "absent" / "a.json", 1)
+    with pytest.raises((IsADirectoryError, PermissionError), match=tmp_path.name):
+        files.write_json(tmp_path, 1)
