@@ -230,4 +230,4 @@ def stream_of(x, y=None, sample_weight=None, *, steps_per_epoch: int | None = No
     if x is None or wrong_steps or can_convert_arrays((x, y, sample_weight)):
         return None
     adapter = get_data_adapter(x, y, sample_weight, steps_per_epoch=steps_per_epoch, **options)
-    return Stream(adapter, steps_per_epoch) if type(adapter) in _ADAPTERS else None
+    return Stream(adapter, steps_per_epoch) if type(adapter) in _ADAPTERS and adapter.num_batches != 0 else None
