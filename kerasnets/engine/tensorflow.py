@@ -141,7 +141,7 @@ class Engine:
     def _build(self, example) -> None:
         """Build what stock Keras builds in its first step: a loop can't make variables."""
         optimizer = self.model.optimizer
-        if optimizer is not None and not optimizer.built:
+        if self.model.built and optimizer is not None and not optimizer.built:
             with keras.name_scope(optimizer.name, caller=optimizer):  # as in its apply, for the variables' paths
                 optimizer.build(self.model.trainable_variables)
         parts = example if isinstance(example, tuple) else (example,)
