@@ -79,7 +79,7 @@ class Backup(keras.callbacks.Callback):
         return self
 
     def __exit__(self, kind, error, traceback):
-        """Let go of the folder; remove what is no longer needed if the training is done."""
+        """Release the folder, and remove the backups if the training finished."""
         for left_over in (self.folder / _UNFINISHED, *self.folder.glob(".unfinished-*.backup")):
             left_over.unlink(missing_ok=True)
         if kind is None:

@@ -1,4 +1,4 @@
-"""Keras callbacks: dropout that a resumed run repeats, the documents' printed lines, and times."""
+"""Keras callbacks: repeatable dropout for resumed runs, the documents' printed lines, and epoch times."""
 
 import time
 

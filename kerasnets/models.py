@@ -235,7 +235,6 @@ def _check_type(what: str, array) -> None:
 
 
 def _check_given(name: str, method, model: keras.Model, *args, **kwargs) -> None:
-    kwargs.pop("_use_cached_eval_dataset", None)
     check_options(inspect.signature(method).bind(model, *args, **kwargs).arguments)
 
 
