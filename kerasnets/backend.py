@@ -297,9 +297,10 @@ def set_precision(name: str) -> None:
     """Choose what matrix products and convolutions are computed in, before the first layer is made. Imports Keras.
 
     Args:
-        name: ``"float32"`` (the default: all of it); ``"tf32"``: the products' factors rounded to 10 bits of mantissa,
-            where the device has that (NVIDIA GPUs from Ampere on), the rest in float32; ``"bfloat16"``: layers compute
-            in bfloat16 on float32 weights, Keras's policy ``mixed_bfloat16``.
+        name: ``"float32"`` (the default on a CPU); ``"tf32"``: the factors of products are rounded to 10 bits of
+            mantissa where the device has that (NVIDIA GPUs from Ampere on), and the rest is float32; ``"bfloat16"``:
+            layers compute in bfloat16 on float32 weights, Keras's policy ``mixed_bfloat16``. On such a GPU the backends
+            differ until this is called: PyTorch takes TF32 for convolutions, JAX and TensorFlow for products as well.
 
     Raises:
         ValueError: `name` is none of these.

@@ -63,8 +63,7 @@ def start(backend: str | None, device: str, precision: str = "float32") -> None:
         if backend is not None:
             backends.set_backend(backend)
         backends.set_device(device)
-        if precision != "float32":
-            backends.set_precision(precision)
+        backends.set_precision(precision)
     except (ModuleNotFoundError, RuntimeError) as error:
         fail(error)
 

@@ -22,6 +22,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     kerasnets.set_device(config.getoption("--device"))
+    if config.getoption("--device") == "gpu":  # where PyTorch's convolutions and JAX's products are in TF32 by default
+        kerasnets.backend.set_precision("float32")
 
 
 def pytest_report_header(config):

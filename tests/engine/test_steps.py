@@ -420,3 +420,51 @@ def test_a_captured_step_is_stock_keras_step():
     with precision("float64"):
         fit_both(lambda: make("NeuralNetwork"), x[:200], y[:200], batch_size=64, bound=1e-8)
         fit_both(lambda: make("ConvNeuralNetwork", dropout=0.0), x[:200], y[:200], batch_size=64, bound=1e-7)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="CUDA graphs are PyTorch's")
+@pytest.mark.parametrize("step", ["plain", "unseeded dropout", "metrics", "spectral normalization"])
+def test_which_steps_are_captured(step, monkeypatch):
+    from kerasnets.engine.torch import trace
+
+    found = []
+    capture = trace.captured
+    monkeypatch.setattr(trace, "captured", lambda *given: found.append(capture(*given)) or found[-1])
+    extra = {
+        "unseeded dropout": [keras.layers.Dropout(0.5)],
+        "spectral normalization": [keras.layers.SpectralNormalization(keras.layers.Dense(8))],
+    }
+    model = keras.Sequential([keras.Input((6,)), *extra.get(step, []), layers.Linear(3)])
+    model.compile(
+        optimizers.SGD(0.1, momentum=0.9), losses.CrossEntropyLoss(), metrics=["accuracy"] if step == "metrics" else []
+    )
+    kerasnets.accelerate(model)
+    x, y = np.random.default_rng(0).normal(size=(32, 6)).astype("float32"), np.arange(32) % 3
+    model.fit(x, y, batch_size=8, verbose=0)
+    assert found
+    assert None not in found
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="CUDA graphs are PyTorch's")
+def test_an_operation_that_cant_be_captured_runs_without_a_graph():
+    """A failed capture leaves the variables, the random numbers and later captures as they were."""
+    from kerasnets.engine.torch.cuda_graph import captured
+
+    value, example = torch.ones(3, device="cuda"), torch.ones(4, device="cuda")
+    state = torch.cuda.get_rng_state()
+
+    def counts(batch, value):  # how many there are is read on the host
+        value.add_(len(torch.nonzero(batch)) * torch.rand(3, device="cuda"))
+        return value * 2
+
+    assert captured(counts, [example], [value]) is None
+    assert torch.equal(value, torch.ones_like(value))
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    expected = torch.rand(3, device="cuda")
+    torch.cuda.set_rng_state(state)
+    replay = captured(lambda batch, value: value.mul_(2).sum() + torch.rand(3, device="cuda"), [example], [value])
+    assert torch.equal(value, torch.ones_like(value))
+    np.testing.assert_allclose(replay(example).cpu(), 6 + expected.cpu(), rtol=1e-6)
+    assert torch.equal(value, torch.full_like(value, 2))

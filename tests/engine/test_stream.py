@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import kerasnets
-from kerasnets import losses
+from kerasnets import backend, losses
 from kerasnets.engine import stream
 
 N, SIZE = 203, 8
+#: Where batches are collected into blocks.
+COLLECTS = keras.config.backend() == "tensorflow" or (keras.config.backend() == "jax" and backend.device() == "cpu")
 random = np.random.default_rng(0)
 X = random.normal(size=(N, 6)).astype("float32")
 Y = random.integers(0, 3, N).astype("int32")
@@ -158,7 +160,7 @@ def test_as_stock(form, steps, look, joined):
     if steps is None and "endless" in form:
         pytest.skip("stock Keras wouldn't end")
     stock, fast = both(FORMS[form], look, steps_per_epoch=steps)
-    if keras.config.backend() != "torch" and not look:
+    if COLLECTS and not look:
         assert sum(joined) > 0
     if form.endswith("PyDataset") and keras.config.backend() == "jax":  # elsewhere Keras reads ahead
         assert fast[4] == stock[4]
@@ -178,7 +180,7 @@ def test_validation_and_evaluate_as_stock(form):
 
 def test_validation_arrays(joined):
     both(lambda: Batches(pairs()), validation_data=(X[:50], Y[:50]))
-    assert joined or keras.config.backend() == "torch"
+    assert bool(joined) == COLLECTS
 
 
 @pytest.mark.parametrize("count", [1, 3, 15, 16, 17, 20, 33])
@@ -268,6 +270,9 @@ def test_a_label_out_of_range_is_named(joined):
     wrong = Y.copy()
     wrong[100] = 7
     model = classifier()
+    if keras.config.backend() == "jax" and not COLLECTS:  # where Keras's own step runs, the loss tells
+        assert np.isnan(model.fit(Batches(pairs(y=wrong)), verbose=0, shuffle=False).history["loss"])
+        return
     with pytest.raises(ValueError, match="7"):
         model.fit(Batches(pairs(y=wrong)), verbose=0, shuffle=False)
     assert all(np.isfinite(w).all() for w in model.get_weights())

@@ -65,14 +65,12 @@ class Engine:
         def run(_ticks):
             rows, begin, end = source.rows_of_block(self.put)
             leaves = source.leaves(self.put)
-            key, step = self._program(kind, source.inputs, leaves, rows[0])
-            outputs = None
-            with torch.no_grad():
-                for chosen in rows[begin:end]:
-                    if step is not None:
-                        outputs = step(chosen, *leaves)
-                    else:
-                        outputs = self._stock_step(kind, key, source.pack([leaf[chosen] for leaf in leaves]))
+            for number, chosen in enumerate(rows[begin:end]):
+                batch = [leaf[chosen] for leaf in leaves]
+                if number == 0:
+                    key, step = self._program(kind, source.inputs, batch)
+                with torch.no_grad():
+                    outputs = step(*batch) if step else self._stock_step(kind, key, source.pack(batch))
             return outputs if kind == "predict" else self.model.get_metrics_result()
 
         return run
@@ -87,8 +85,8 @@ class Engine:
             leaves = [leaf for leaf in keras.tree.flatten(batch) if leaf is not None]
             key, step = None, None
             if all(map(_is_dense, leaves)):
-                leaves = [leaf.to(_device()).detach() for leaf in leaves]
-                key, step = self._program(kind, batch, leaves, None)
+                leaves = [leaf.to(_device()).detach().contiguous() for leaf in leaves]
+                key, step = self._program(kind, batch, leaves)
             if step is None:
                 return self._stock_step(kind, key, batch)
             with torch.no_grad():
@@ -165,27 +163,18 @@ class Engine:
 
     # Programs
 
-    def _program(self, kind: str, structure, leaves: list, rows: torch.Tensor | None) -> tuple[Any, Callable | None]:
-        """The traced step for data of these shapes and its key; None where stock Keras's step should run."""
+    def _program(self, kind: str, structure, batch: list[torch.Tensor]) -> tuple[Any, Callable | None]:
+        """The traced step for batches of these shapes and its key; None where stock Keras's step should run."""
         failed = self._untraceable.get(kind)
         if failed is not None and failed[0] is getattr(self.model, "_compile_config", None):
             return None, None
         state, held = self._keys[kind].get()
-        shapes = tuple(
-            # A CUDA graph reads and writes where it did when it was captured; a single batch is copied there.
-            (t.shape, t.dtype, t.data_ptr() if rows is not None and t.is_cuda else 0)
-            for t in leaves
-        )
         nest = keras.tree.map_structure(lambda leaf: leaf is None, structure)
-        key = (kind, None if rows is None else len(rows), repr(nest), shapes, state)
-        if rows is None:
-            trace_step = lambda: self._trace(kind, lambda *given: pack_like(structure, given), leaves)  # noqa: E731
-        else:
+        key = (kind, repr(nest), tuple((leaf.shape, leaf.dtype) for leaf in batch), state)
 
-            def gathered(chosen, *given):
-                return pack_like(structure, [leaf[chosen] for leaf in given])
+        def trace_step():
+            return self._trace(kind, lambda *given: pack_like(structure, given), batch)
 
-            trace_step = lambda: self._trace(kind, gathered, [rows, *leaves])  # noqa: E731
         try:
             return key, self._programs.get(kind, key, held, trace_step)
         except UntraceableError as error:
@@ -194,7 +183,7 @@ class Engine:
             return None, None
 
     def _trace(self, kind: str, batch_of: Callable, examples: list[torch.Tensor]) -> Callable:
-        """The traced step as a function of tensors like `examples`, from which `batch_of` makes the batch."""
+        """The traced step as a function of tensors like `examples`, which `batch_of` packs into a batch."""
         model = self.model
         viewed = view(model, call_of)
         viewed.__dict__["_losses_override"] = []

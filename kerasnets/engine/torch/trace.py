@@ -13,7 +13,7 @@ from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from kerasnets.engine.torch.cuda_graph import captured
+from kerasnets.engine.torch.cuda_graph import captured, on_gpu_only
 from kerasnets.engine.torch.random import SeedsAsTensors
 
 #: Operations that return their input itself, which only autograd needs.
@@ -103,14 +103,49 @@ def _recorded(step, examples, variables):
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
     _add_gradients_to_velocities(graph)
+    _convert_constants(module)
     graph.eliminate_dead_code()
     graph.lint()
     module.recompile()
     forward = module.forward
     reads_seeds = any(str(node.target).startswith("kerasnets.") for node in graph.nodes)
-    if values and values[0].is_cuda and not reads_seeds:  # a seed is read on the host, which a graph can't do
-        return captured(forward, examples, values)
-    return lambda *given: forward(*given, *values)
+    replay = None
+    if values and not reads_seeds and on_gpu_only(graph):  # a seed is read on the host, which a graph can't do
+        replay = captured(forward, examples, values)
+    return replay or (lambda *given: forward(*given, *values))
+
+
+def _convert_constants(module: torch.fx.GraphModule) -> None:
+    """Convert constants to their type and device once, not in every step.
+
+    What comes of it is still copied in every step, since the step may change it.
+    """
+    aten, graph = torch.ops.aten, module.graph
+    for node in list(graph.nodes):
+        if node.target not in (aten._to_copy.default, aten.lift_fresh_copy.default):
+            continue
+        constant = _constant(module, node.args[0])
+        if constant is None:
+            continue
+        name = f"_converted_constant{len(list(module.buffers()))}"
+        module.register_buffer(name, node.target(constant, **node.kwargs), persistent=False)
+        with graph.inserting_before(node):
+            converted = graph.call_function(aten.clone.default, (graph.get_attr(name),))
+        converted.meta = dict(node.meta)
+        node.replace_all_uses_with(converted)
+        graph.erase_node(node)
+
+
+def _constant(module: torch.fx.GraphModule, node: torch.fx.Node) -> torch.Tensor | None:
+    """The value of `node` if it is the same in every step."""
+    if node.op == "get_attr":
+        return getattr(module, node.target)
+    if node.op != "call_function" or len(node.users) > 1:  # another user may change it
+        return None
+    if node.target is torch.ops.aten.clone.default and node.args[0].op == "get_attr":
+        return getattr(module, node.args[0].target)
+    is_factory = not node.all_input_nodes and torch.Tag.nondeterministic_seeded not in node.target.tags
+    return node.target(*node.args, **node.kwargs) if is_factory else None
 
 
 def _add_gradients_to_velocities(graph: torch.fx.Graph) -> None:
