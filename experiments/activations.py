@@ -11,19 +11,19 @@ from typing import Annotated, Literal
 import typer
 
 from kerasnets import backend as backends
-from kerasnets import console
+from kerasnets import cli
 
 FUNCTIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "softmax")
 
 
 def main(
-    backend: console.Backend = None,
-    device: console.Device = "auto",
-    out: console.Out = Path("out/activations"),
+    backend: cli.Backend = None,
+    device: cli.Device = "auto",
+    out: cli.Out = Path("out/activations"),
     lang: Annotated[Literal["en", "zh"], typer.Option(help="Language of the pictures.")] = "en",
 ) -> None:
     """Draw a picture a function, and print what the document says of them as a table."""
-    console.start(backend, device)
+    cli.start(backend, device)
     from kerasnets import plots
 
     out.mkdir(parents=True, exist_ok=True)
@@ -36,13 +36,13 @@ def main(
         rows.append((name, *(f"{number:.4f}" for number in figures)))
 
     # Zero-centred is a mean of 0; gradients vanish where the slope does.
-    console.print_table(
+    cli.print_table(
         f"100 points from -10 to 10, by keras.ops on {backends.backend()}",
         ("function", "lowest", "highest", "mean", "slope at -10", "steepest", "slope at 10"),
         rows,
     )
-    console.print_written(out, [f"{name}.png" for name in FUNCTIONS])
+    cli.print_written(out, [f"{name}.png" for name in FUNCTIONS])
 
 
 if __name__ == "__main__":
-    console.run(main, __doc__)
+    cli.run(main, __doc__)

@@ -19,7 +19,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from kerasnets import benchmark, console, files
+from kerasnets import cli
+from kerasnets._internal import atomic
+from kerasnets.verify import benchmark
 
 
 def main(
@@ -28,7 +30,7 @@ def main(
         typer.Option(help="Measure this network only.  [default: NeuralNetwork and ConvNeuralNetwork]"),
     ] = None,
     order: Annotated[str, typer.Option("--backends", help="Keras backends.")] = "torch,jax,tensorflow",
-    device: console.Device = "auto",
+    device: cli.Device = "auto",
     epochs: Annotated[int, typer.Option(min=1, help="Epochs after the warm-up.")] = 5,
     images: Annotated[
         str | None,
@@ -49,7 +51,7 @@ def main(
     bars: Annotated[
         Path | None, typer.Option(help="Write the table of the bars between the marks of this file.", exists=True)
     ] = None,
-    out: console.Out = Path("out/benchmark"),
+    out: cli.Out = Path("out/benchmark"),
 ) -> None:
     """Measure, print the tables, draw the bars."""
     result = out / "benchmark.json"
@@ -66,17 +68,17 @@ def main(
             )
             record = benchmark.measure(settings)
             out.mkdir(parents=True, exist_ok=True)
-            files.write_json(result, record)
+            atomic.write_json(result, record)
         record = json.loads(result.read_text())
         benchmark.print_report(record)
         benchmark.draw(record, out / "epochs.png")
         for path in readme or []:
-            files.replace_marked(path, "speed", benchmark.readme_lines(record))
+            atomic.replace_marked(path, "speed", benchmark.readme_lines(record))
         if bars is not None:
-            files.replace_marked(bars, "bars", benchmark.bars_lines(record))
+            atomic.replace_marked(bars, "bars", benchmark.bars_lines(record))
     except (ValueError, OSError) as error:
-        console.fail(error)
-    console.print_written(out, ["benchmark.json", "epochs.png"])
+        cli.fail(error)
+    cli.print_written(out, ["benchmark.json", "epochs.png"])
     raise typer.Exit(1 if benchmark.errors(record) else 0)
 
 
@@ -90,4 +92,4 @@ def numbers(text: str) -> int | list[int]:
 
 
 if __name__ == "__main__":
-    console.run(main, __doc__)
+    cli.run(main, __doc__)

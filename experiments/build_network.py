@@ -12,17 +12,17 @@ import numpy as np
 
 import kerasnets
 from kerasnets import backend as backends
-from kerasnets import console
+from kerasnets import cli
 
 
 def main(
-    backend: console.Backend = None,
-    device: console.Device = "auto",
-    out: console.Out = Path("out/build_network"),
-    seed: console.Seed = 0,
+    backend: cli.Backend = None,
+    device: cli.Device = "auto",
+    out: cli.Out = Path("out/build_network"),
+    seed: cli.Seed = 0,
 ) -> None:
     """Print each step of the documents in their order, draw the network."""
-    console.start(backend, device)
+    cli.start(backend, device)
     import keras
     from keras import ops
 
@@ -79,8 +79,8 @@ def main(
 
     out.mkdir(parents=True, exist_ok=True)
     plots.architecture(model).savefig(out / "architecture.png", dpi=100)
-    console.print_written(out, ["architecture.png"])
+    cli.print_written(out, ["architecture.png"])
 
 
 if __name__ == "__main__":
-    console.run(main, __doc__)
+    cli.run(main, __doc__)

@@ -11,21 +11,22 @@ from pathlib import Path
 import numpy as np
 
 import kerasnets
-from kerasnets import console, recipes
+from kerasnets import cli
+from kerasnets.training import recipes
 
 
 def main(
-    backend: console.Backend = None,
-    device: console.Device = "auto",
-    out: console.Out = Path("out/digits"),
-    dataset: console.Dataset = "mnist",
-    epochs: console.Epochs = None,
-    batch_size: console.BatchSize = None,
-    seed: console.Seed = 0,
-    log_every: console.LogEvery = None,
+    backend: cli.Backend = None,
+    device: cli.Device = "auto",
+    out: cli.Out = Path("out/digits"),
+    dataset: cli.Dataset = "mnist",
+    epochs: cli.Epochs = None,
+    batch_size: cli.BatchSize = None,
+    seed: cli.Seed = 0,
+    log_every: cli.LogEvery = None,
 ) -> None:
     """Print each step of the document in its order, then train its last network; draw pictures."""
-    console.start(backend, device)
+    cli.start(backend, device)
     import keras
     from keras import ops
 
@@ -37,7 +38,7 @@ def main(
     try:
         arrays = data.load_data(dataset)
     except (data.DataNotFoundError, data.DamagedDataError) as error:
-        console.fail(error)
+        cli.fail(error)
     names = data.class_names(dataset)
     out.mkdir(parents=True, exist_ok=True)
     pictures = []
@@ -126,12 +127,12 @@ def main(
     print("\nTraining")
     save(plots.view_classify(image, by_name(image), class_names=names), "before.png")
     recipe = recipes.find("Network2", dataset, {"form": "named"})
-    result = console.train(recipe, out, epochs, batch_size, seed, arrays=arrays, log_every=log_every)
+    result = cli.train(recipe, out, epochs, batch_size, seed, arrays=arrays, log_every=log_every)
     save(plots.view_classify(image, result.model(image), class_names=names), "after.png")
     print(f"The first test image is {names[y_test[0]]!r}: see before.png and after.png")
-    console.print_written(out, pictures)
-    console.finish(result, out)
+    cli.print_written(out, pictures)
+    cli.finish(result, out)
 
 
 if __name__ == "__main__":
-    console.run(main, __doc__)
+    cli.run(main, __doc__)

@@ -27,7 +27,8 @@ import numpy as np
 import typer
 
 import kerasnets
-from kerasnets import console, recipes
+from kerasnets import cli
+from kerasnets.training import recipes
 
 IN_THE_DOCUMENT = ("NeuralNetwork", "NeuralNetwork_v1", "ConvNeuralNetwork")
 
@@ -40,21 +41,21 @@ def main(
     show: Annotated[
         Literal["training", "datasets", "normalization", "networks", "all"], typer.Option(help="Which step.")
     ] = "training",
-    backend: console.Backend = None,
-    device: console.Device = "auto",
-    precision: console.Precision = "float32",
+    backend: cli.Backend = None,
+    device: cli.Device = "auto",
+    precision: cli.Precision = "float32",
     out: Annotated[
-        Path | None, console.OutOption(show_default="out/fashion_mnist/NETWORK, of other steps out/fashion_mnist")
+        Path | None, cli.OutOption(show_default="out/fashion_mnist/NETWORK, of other steps out/fashion_mnist")
     ] = None,
-    dataset: console.Dataset = "fashion_mnist",
-    epochs: console.Epochs = None,
-    batch_size: console.BatchSize = None,
-    seed: console.Seed = 0,
-    log_every: console.LogEvery = None,
+    dataset: cli.Dataset = "fashion_mnist",
+    epochs: cli.Epochs = None,
+    batch_size: cli.BatchSize = None,
+    seed: cli.Seed = 0,
+    log_every: cli.LogEvery = None,
 ) -> None:
     """Train, print what the document prints, draw pictures."""
-    console.start(backend, device, precision)
-    train = partial(console.train, epochs=epochs, batch_size=batch_size, seed=seed, log_every=log_every)
+    cli.start(backend, device, precision)
+    train = partial(cli.train, epochs=epochs, batch_size=batch_size, seed=seed, log_every=log_every)
     if show == "training":
         train_one(train, network, dataset, out or Path("out/fashion_mnist") / network)
         return
@@ -74,7 +75,7 @@ def train_one(train, network: str, dataset: str, out: Path) -> None:
     """Section 6: structure, training, test, predictions."""
     kerasnets.build(network).summary()
     result = train(recipes.find(network, dataset), out)
-    console.finish(result, out)
+    cli.finish(result, out)
 
 
 def compare_datasets(train, dataset: str) -> None:
@@ -85,7 +86,7 @@ def compare_datasets(train, dataset: str) -> None:
     for name in data_sets(dataset):
         print(f"\nNeuralNetwork on {name}")
         result = train(recipes.find("NeuralNetwork", name), None, verbose=quiet())
-        (x, y), (x_test, y_test) = training.prepared(result.recipe)
+        (x, y), (x_test, y_test) = training.load_recipe_data(result.recipe)
         # As simple as a classifier can be: the class whose mean image is nearest.
         means = np.stack([x[y == c].mean(axis=0) for c in range(10)])
         distances = np.stack([((x_test - mean) ** 2).sum(axis=(1, 2)) for mean in means], axis=1)
@@ -101,7 +102,7 @@ def compare_datasets(train, dataset: str) -> None:
         if len(wrong):
             sentences[-1] += f"; the others are mostly taken for {names[np.bincount(wrong).argmax()]}"
     columns = ("data set", "nearest mean image", "training", "test")
-    console.print_table("Accuracy by data set", columns, rows)
+    cli.print_table("Accuracy by data set", columns, rows)
     print("\n".join(sentences))
 
 
@@ -114,7 +115,7 @@ def compare_normalizations(train, dataset: str) -> None:
         try:
             x, y, x_test, y_test = data.load_arrays(name)
         except (data.DataNotFoundError, data.DamagedDataError) as error:
-            console.fail(error)
+            cli.fail(error)
         mean, deviation = x.mean(), x.std()
         scales = {
             "as stored, 0 … 255": (0.0, 1.0),
@@ -131,7 +132,7 @@ def compare_normalizations(train, dataset: str) -> None:
             scale = f"{images.mean():z.2f} ± {images.std():.2f}"
             rows.append((title, scale, *losses, f"{result.test_accuracy:.2f} %"))
         columns = ("pixels", "mean ± deviation", "first loss", "last loss", "test")
-        console.print_table(f"{name}, by scale of the pixels", columns, rows)
+        cli.print_table(f"{name}, by scale of the pixels", columns, rows)
 
 
 def compare_networks(train, dataset: str, out: Path) -> None:
@@ -144,9 +145,9 @@ def compare_networks(train, dataset: str, out: Path) -> None:
     for network in IN_THE_DOCUMENT:
         print(f"\n{network} on {dataset}")
         result = results[network] = train(recipes.find(network, dataset), out / network)
-        _, (x_test, y_test) = training.prepared(result.recipe)
+        _, (x_test, y_test) = training.load_recipe_data(result.recipe)
         shares[network] = recalls(y_test, result.model.predict(x_test, batch_size=500, verbose=0).argmax(axis=1))
-    console.print_table(
+    cli.print_table(
         f"{dataset}, {result.recipe.epochs} epochs, backend {result.backend} on {result.device}",
         ("network", "parameters", "test", "document", "last loss", "s/epoch"),
         [
@@ -176,7 +177,7 @@ def compare_networks(train, dataset: str, out: Path) -> None:
     right.grid(alpha=0.4)
     right.legend()
     figure.savefig(out / "networks.png", dpi=100)
-    console.print_written(out, ["networks.png"])
+    cli.print_written(out, ["networks.png"])
 
 
 def data_sets(dataset: str) -> list[str]:
@@ -200,4 +201,4 @@ def quiet() -> str | int:
 
 
 if __name__ == "__main__":
-    console.run(main, __doc__)
+    cli.run(main, __doc__)

@@ -31,7 +31,8 @@ import numpy as np
 import typer
 
 import kerasnets
-from kerasnets import console, recipes
+from kerasnets import cli
+from kerasnets.training import recipes
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta")
 #: Of these classes the unbalanced subset holds every twentieth image; they look like Pullover and T-shirt.
@@ -45,18 +46,18 @@ def main(
         Literal["training", "loss", "classes", "optimizers", "learning_rate", "lbfgs", "dropout", "functional", "all"],
         typer.Option(help="Which step."),
     ] = "training",
-    backend: console.Backend = None,
-    device: console.Device = "auto",
-    precision: console.Precision = "float32",
-    out: console.Out = Path("out/fashion_network"),
-    dataset: console.Dataset = "fashion_mnist",
-    epochs: console.Epochs = None,
-    batch_size: console.BatchSize = None,
-    seed: console.Seed = 0,
-    log_every: console.LogEvery = None,
+    backend: cli.Backend = None,
+    device: cli.Device = "auto",
+    precision: cli.Precision = "float32",
+    out: cli.Out = Path("out/fashion_network"),
+    dataset: cli.Dataset = "fashion_mnist",
+    epochs: cli.Epochs = None,
+    batch_size: cli.BatchSize = None,
+    seed: cli.Seed = 0,
+    log_every: cli.LogEvery = None,
 ) -> None:
     """Train, print the document's line after each epoch, draw pictures."""
-    console.start(backend, device, precision)
+    cli.start(backend, device, precision)
     import keras
 
     from kerasnets import data, training
@@ -64,7 +65,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     verbose = "auto" if training.shows_progress_bars() else 0
     options = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "log_every": log_every, "verbose": verbose}
-    train = partial(console.train, **options)
+    train = partial(cli.train, **options)
     steps = {
         "loss": show_loss,
         "classes": partial(show_classes, train, dataset, out),
@@ -81,7 +82,7 @@ def main(
             try:
                 step()
             except (data.DataNotFoundError, data.DamagedDataError, ModuleNotFoundError) as error:
-                console.fail(error)
+                cli.fail(error)
 
 
 def train_one(train, dataset: str, dropout: float, out: Path) -> None:
@@ -92,7 +93,7 @@ def train_one(train, dataset: str, dropout: float, out: Path) -> None:
     kerasnets.build("FashionNetwork", **recipe.options).summary()
     line = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print(f"Training loss: {logs['loss']:.4f}"))
     result = train(recipe, out, callbacks=[line])
-    console.finish(result, out)
+    cli.finish(result, out)
 
 
 def show_loss() -> None:
@@ -106,7 +107,7 @@ def show_loss() -> None:
         softmax = ops.softmax(ops.convert_to_tensor([logits]))
         values = softmax, ops.log(softmax), ops.log_softmax(ops.convert_to_tensor([logits]))
         rows.append(tuple(", ".join(f"{v:.4g}" for v in row) for row in (logits, *map(first_row, values))))
-    console.print_table("The logarithm of softmax", ("logits", "softmax", "log(softmax)", "log_softmax"), rows)
+    cli.print_table("The logarithm of softmax", ("logits", "softmax", "log(softmax)", "log_softmax"), rows)
 
     generator = np.random.default_rng(0)
     images = generator.uniform(-1, 1, (64, 28, 28)).astype("float32")
@@ -126,7 +127,7 @@ def show_loss() -> None:
         called = type(loss).__name__ + ("(from_probabilities=True)" if output == "softmax" else "()")
         value = float(ops.convert_to_numpy(loss(labels, outputs)))
         rows.append((output, f"{first_row(total).sum():.4f}" if output != "logits" else "–", called, f"{value:.6f}"))
-    console.print_table(
+    cli.print_table(
         "The same weights with each output: sum of the probabilities, and loss",
         ("output", "sum", "loss", "its value"),
         rows,
@@ -140,7 +141,7 @@ def show_classes(train, dataset: str, out: Path) -> None:
     from kerasnets import data, plots, training
 
     recipe = recipes.find("FashionNetwork", dataset)
-    (x, y), (x_test, y_test) = training.prepared(recipe)
+    (x, y), (x_test, y_test) = training.load_recipe_data(recipe)
     keep = ~np.isin(y, RARE)
     for rare in RARE:
         keep[np.flatnonzero(y == rare)[::KEPT]] = True
@@ -161,13 +162,13 @@ def show_classes(train, dataset: str, out: Path) -> None:
         for c in range(10)
     ]
     rows.append(("all", len(y), "", *(f"{100 * np.mean(p == y_test):.1f} %" for p in predicted.values())))
-    console.print_table("Share of the test images recognised", ("class", "training images", "weight", *predicted), rows)
+    cli.print_table("Share of the test images recognised", ("class", "training images", "weight", *predicted), rows)
     figure = Figure(figsize=(15, 7), layout="constrained")
     for ax, (title, p) in zip(figure.subplots(1, 2), predicted.items(), strict=True):
         plots.confusion_matrix(y_test, p, class_names=names, ax=ax)
         ax.set_title(f"NLLLoss {title}")
     figure.savefig(out / "class_weights.png", dpi=100)
-    console.print_written(out, ["class_weights.png"])
+    cli.print_written(out, ["class_weights.png"])
 
 
 def show_optimizers() -> None:
@@ -193,7 +194,7 @@ def show_learning_rate(train, dataset: str, out: Path) -> None:
         print(f"\nAdam with learning rate {rate:g}")
         options = {"learning_rate": rate}
         results[rate] = train(recipes.find("FashionNetwork", dataset).replace(optimizer_options=options), None)
-    console.print_table(
+    cli.print_table(
         "What the learning rate does",
         ("learning rate", "loss of first epoch", "of last epoch", "test accuracy"),
         [
@@ -204,7 +205,7 @@ def show_learning_rate(train, dataset: str, out: Path) -> None:
     figure = plots.learning_curves({f"Adam, γ = {rate:g}": r.train_loss for rate, r in results.items()})
     figure.axes[0].set_yscale("log")
     figure.savefig(out / "learning_rates.png", dpi=100)
-    console.print_written(out, ["gradient_descent.png", "learning_rates.png"])
+    cli.print_written(out, ["gradient_descent.png", "learning_rates.png"])
 
 
 def show_lbfgs(dataset: str, out: Path, n: int = 1000, iterations: int = 50) -> None:
@@ -213,7 +214,7 @@ def show_lbfgs(dataset: str, out: Path, n: int = 1000, iterations: int = 50) -> 
 
     from kerasnets import layers, lbfgs, losses, models, optimizers, plots, training
 
-    (x, y), _ = training.prepared(recipes.find("FashionNetwork", dataset))
+    (x, y), _ = training.load_recipe_data(recipes.find("FashionNetwork", dataset))
     x, y = x[:n], y[:n]
     loss = losses.CrossEntropyLoss()
 
@@ -233,7 +234,7 @@ def show_lbfgs(dataset: str, out: Path, n: int = 1000, iterations: int = 50) -> 
         rate = optimizer.get_config()["learning_rate"]
         # What fit logs is the loss before each step.
         curves[f"{type(optimizer).__name__}({rate:g})"] = [*history, model.evaluate(x, y, batch_size=n, verbose=0)]
-    console.print_table(
+    cli.print_table(
         f"Softmax regression, {n} images, {evaluations} gradients",
         ("optimizer (learning rate)", "loss at the start", "at the end"),
         [(name, f"{losses[0]:.4f}", f"{losses[-1]:.4f}") for name, losses in curves.items()],
@@ -241,7 +242,7 @@ def show_lbfgs(dataset: str, out: Path, n: int = 1000, iterations: int = 50) -> 
     figure = plots.learning_curves(curves, xlabel="weights tried")
     figure.axes[0].set_yscale("log")
     figure.savefig(out / "lbfgs.png", dpi=100)
-    console.print_written(out, ["lbfgs.png"])
+    cli.print_written(out, ["lbfgs.png"])
 
 
 def show_dropout(train, dataset: str, dropout: float, out: Path) -> None:
@@ -251,7 +252,7 @@ def show_dropout(train, dataset: str, dropout: float, out: Path) -> None:
     from kerasnets import plots, training
 
     model = kerasnets.build("FashionNetwork", dropout=dropout)
-    (x, _), _ = training.prepared(recipes.find("FashionNetwork", dataset))
+    (x, _), _ = training.load_recipe_data(recipes.find("FashionNetwork", dataset))
     ones = ops.ones((1, 10_000))
     for mode in (True, False):
         drop = first_row(model.get_layer("drop")(ones, training=mode))
@@ -266,17 +267,17 @@ def show_dropout(train, dataset: str, dropout: float, out: Path) -> None:
         print(f"\nFashionNetwork with dropout {rate:g}")
         options = {"dropout": rate} if rate else {}
         result = results[f"dropout {rate:g}"] = train(recipes.find("FashionNetwork", dataset, options), None)
-        (x, y), _ = training.prepared(result.recipe)
+        (x, y), _ = training.load_recipe_data(result.recipe)
         off = result.model.evaluate(x, y, batch_size=500, verbose=0, return_dict=True)
         losses = [f"{loss:.4f}" for loss in (result.train_loss[-1], off["loss"], result.test_loss)]
         rows.append((f"{rate:g}", *losses, f"{result.test_accuracy:.2f} %"))
-    console.print_table(
+    cli.print_table(
         "Losses: of the last epoch in training, of the same images in evaluation, of the test images",
         ("dropout", "training", "evaluation", "test", "test accuracy"),
         rows,
     )
     plots.learning_curves({name: r.train_loss for name, r in results.items()}).savefig(out / "dropout.png", dpi=100)
-    console.print_written(out, ["dropout.png"])
+    cli.print_written(out, ["dropout.png"])
 
 
 def show_functional() -> None:
@@ -313,7 +314,7 @@ def show_functional() -> None:
         difference = np.abs(ops.convert_to_numpy(other(images)) - expected).max()
         rows.append((title, f"{other.count_params():,}", len(other.layers), f"{difference:.1e}"))
     columns = ("FashionNetwork from", "parameters", "layers", "largest difference of outputs")
-    console.print_table("Three ways to write the network", columns, rows)
+    cli.print_table("Three ways to write the network", columns, rows)
 
 
 def first_row(tensor) -> np.ndarray:
@@ -324,4 +325,4 @@ def first_row(tensor) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    console.run(main, __doc__)
+    cli.run(main, __doc__)

@@ -19,7 +19,7 @@ import typer
 
 import kerasnets
 from kerasnets import backend as backends
-from kerasnets import console
+from kerasnets import cli
 
 
 def main(
@@ -30,12 +30,12 @@ def main(
         typer.Option(help="Which network."),
     ] = "FashionNetwork",
     lang: Annotated[Literal["en", "zh"], typer.Option(help="Language of the pictures' words.")] = "en",
-    backend: console.Backend = None,
-    device: console.Device = "auto",
-    out: Annotated[Path | None, console.OutOption(show_default="out/graph/NETWORK")] = None,
+    backend: cli.Backend = None,
+    device: cli.Device = "auto",
+    out: Annotated[Path | None, cli.OutOption(show_default="out/graph/NETWORK")] = None,
 ) -> None:
     """Write each picture and file, say what is missing for the others."""
-    console.start(backend, device)
+    cli.start(backend, device)
     out = out or Path("out/graph") / network
     out.mkdir(parents=True, exist_ok=True)
     model = kerasnets.build(network)
@@ -45,7 +45,7 @@ def main(
         *save_for_netron(model, out),
         *draw_diagrams(model, out, lang),
     ]
-    console.print_written(out, written)
+    cli.print_written(out, written)
 
 
 def draw_layers(model, out: Path, lang: str) -> list[str]:
@@ -117,4 +117,4 @@ def draw_diagrams(model, out: Path, lang: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    console.run(main, __doc__)
+    cli.run(main, __doc__)

@@ -11,29 +11,30 @@ from typing import Annotated, Literal
 
 import typer
 
-from kerasnets import console, recipes
+from kerasnets import cli
+from kerasnets.training import recipes
 
 
 def main(
     network: Annotated[
         Literal["NeuralNetwork", "Network", "Network2", "Net"], typer.Option(help="Which network.")
     ] = "NeuralNetwork",
-    backend: console.Backend = None,
-    device: console.Device = "auto",
-    precision: console.Precision = "float32",
-    out: Annotated[Path | None, console.OutOption(show_default="out/mnist/NETWORK")] = None,
-    dataset: console.Dataset = "mnist",
-    epochs: console.Epochs = None,
-    batch_size: console.BatchSize = None,
-    seed: console.Seed = 0,
-    log_every: console.LogEvery = None,
+    backend: cli.Backend = None,
+    device: cli.Device = "auto",
+    precision: cli.Precision = "float32",
+    out: Annotated[Path | None, cli.OutOption(show_default="out/mnist/NETWORK")] = None,
+    dataset: cli.Dataset = "mnist",
+    epochs: cli.Epochs = None,
+    batch_size: cli.BatchSize = None,
+    seed: cli.Seed = 0,
+    log_every: cli.LogEvery = None,
 ) -> None:
     """Train, print what the document prints, draw pictures."""
-    console.start(backend, device, precision)
+    cli.start(backend, device, precision)
     out = out or Path("out/mnist") / network
-    result = console.train(recipes.find(network, dataset), out, epochs, batch_size, seed, log_every=log_every)
-    console.finish(result, out)
+    result = cli.train(recipes.find(network, dataset), out, epochs, batch_size, seed, log_every=log_every)
+    cli.finish(result, out)
 
 
 if __name__ == "__main__":
-    console.run(main, __doc__)
+    cli.run(main, __doc__)

@@ -12,17 +12,17 @@ import numpy as np
 
 import kerasnets
 from kerasnets import backend as backends
-from kerasnets import console
+from kerasnets import cli
 
 
 def main(
-    backend: console.Backend = None,
-    device: console.Device = "auto",
-    out: console.Out = Path("out/nn_basics"),
-    seed: console.Seed = 0,
+    backend: cli.Backend = None,
+    device: cli.Device = "auto",
+    out: cli.Out = Path("out/nn_basics"),
+    seed: cli.Seed = 0,
 ) -> None:
     """Print each step of the document in its order, draw the filters."""
-    console.start(backend, device)
+    cli.start(backend, device)
     import keras
     from keras import ops
 
@@ -87,8 +87,8 @@ def main(
 
     out.mkdir(parents=True, exist_ok=True)
     plots.weights(net, "conv1").savefig(out / "conv1.png", dpi=100)
-    console.print_written(out, ["conv1.png"])
+    cli.print_written(out, ["conv1.png"])
 
 
 if __name__ == "__main__":
-    console.run(main, __doc__)
+    cli.run(main, __doc__)

@@ -26,7 +26,9 @@ from typing import Annotated, Literal
 import typer
 
 from kerasnets import backend as backends
-from kerasnets import console, files, recipes
+from kerasnets import cli
+from kerasnets._internal import atomic
+from kerasnets.training import recipes
 
 NETWORKS = tuple(dict.fromkeys(recipe.network for recipe in recipes.RECIPES))
 
@@ -45,10 +47,10 @@ def main(
         Literal["mnist", "fashion_mnist", "kmnist", "fashion_mnist_sample"] | None,
         typer.Option(help="Data set.  [default: the document's if it is there, else the sample]"),
     ] = None,
-    seed: console.Seed = 0,
-    backend: console.Backend = None,
-    device: console.Device = "auto",
-    out: console.Out = Path("out/parity"),
+    seed: cli.Seed = 0,
+    backend: cli.Backend = None,
+    device: cli.Device = "auto",
+    out: cli.Out = Path("out/parity"),
     report: Annotated[
         Path | None,
         typer.Option(help="Compare nothing: write this page from the result.json of each folder below --out."),
@@ -58,13 +60,14 @@ def main(
     # Before anything imports TensorFlow, which aborts the process when it comes first.
     import torchvision  # noqa: F401
 
-    console.start(backend, device)
-    from kerasnets import data, parity, training
+    cli.start(backend, device)
+    from kerasnets import data, training
+    from kerasnets.verify import parity
 
     if report is not None:
         results = [json.loads(path.read_text()) for path in sorted(out.rglob("result.json"))]
         if not results:
-            console.fail(ValueError(f"There is no result.json below {str(out)!r}: run the comparison first."))
+            cli.fail(ValueError(f"There is no result.json below {str(out)!r}: run the comparison first."))
         report.write_text("\n".join(page(results)) + "\n")
         raise typer.Exit
 
@@ -73,9 +76,9 @@ def main(
     for name in [network] if network else NETWORKS:
         try:
             recipe = recipes.find(name, dataset)
-            recipe, arrays = (recipe, training.prepared(recipe)) if dataset else parity.arrays_of(recipe)
+            recipe, arrays = (recipe, training.load_recipe_data(recipe)) if dataset else parity.arrays_of(recipe)
         except (ValueError, data.DataNotFoundError) as error:
-            console.fail(error)
+            cli.fail(error)
         if not dataset and recipe.dataset == "fashion_mnist_sample":
             print(f"The full data of {name} is not on this machine: comparing on the sample of Fashion-MNIST.")
         found, curves = [], {}
@@ -84,7 +87,7 @@ def main(
             for kind in [dtype] if dtype else parity.DTYPES:
                 found += comparison.figures(kind)
             curves |= comparison.curves
-        console.print_table(
+        cli.print_table(
             f"{name} on {recipe.dataset}, backend {backends.backend()} on {backends.device()}",
             ("training", "quantity", "difference", "noise floor", "bound", ""),
             [line(figure) for figure in parity.worst(found)],
@@ -93,7 +96,7 @@ def main(
         figures += found
         pictures.append(f"{name}.png")
     broken = [figure for figure in figures if figure.broken]
-    files.write_json(
+    atomic.write_json(
         out / "result.json",
         {
             "backend": backends.backend(),
@@ -106,7 +109,7 @@ def main(
             "figures": [dataclasses.asdict(figure) for figure in figures],
         },
     )
-    console.print_written(out, ["result.json", *pictures])
+    cli.print_written(out, ["result.json", *pictures])
     for figure in broken:
         where = f"{figure.check}, step {figure.steps}: {figure.quantity} {figure.tensor}".rstrip()
         print(f"Broken: {figure.network}, {figure.optimizer}, {figure.dtype}, {where}")
@@ -125,7 +128,7 @@ def line(figure) -> tuple[str, ...]:
 
 def page(results: list[dict]) -> list[str]:
     """The lines of docs/parity.md: a table for each check and type, of the figures nearest to their bounds."""
-    from kerasnets import parity
+    from kerasnets.verify import parity
 
     figures = {name: [] for name in backends.BACKENDS}
     for result in results:
@@ -185,4 +188,4 @@ def cell(figure) -> str:
 
 
 if __name__ == "__main__":
-    console.run(main, __doc__)
+    cli.run(main, __doc__)

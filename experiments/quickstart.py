@@ -13,40 +13,41 @@ from typing import Annotated
 
 import typer
 
-from kerasnets import console, recipes
+from kerasnets import cli
+from kerasnets.training import recipes
 
 QuickEpochs = Annotated[int, typer.Option(min=1, help="Epochs.")]
 
 
 def main(
-    backend: console.Backend = None,
-    device: console.Device = "auto",
-    precision: console.Precision = "float32",
-    out: console.Out = Path("out/quickstart"),
-    dataset: console.Dataset = "fashion_mnist_sample",
+    backend: cli.Backend = None,
+    device: cli.Device = "auto",
+    precision: cli.Precision = "float32",
+    out: cli.Out = Path("out/quickstart"),
+    dataset: cli.Dataset = "fashion_mnist_sample",
     epochs: QuickEpochs = 3,
-    batch_size: console.BatchSize = None,
-    seed: console.Seed = 0,
-    log_every: console.LogEvery = None,
+    batch_size: cli.BatchSize = None,
+    seed: cli.Seed = 0,
+    log_every: cli.LogEvery = None,
 ) -> None:
     """Train both networks, print a table, draw pictures."""
-    console.start(backend, device, precision)
+    cli.start(backend, device, precision)
     results = {}
     for network in ("NeuralNetwork", "ConvNeuralNetwork"):
         print(f"{network} on {dataset}")
         recipe = recipes.find(network, dataset)
-        results[network] = console.train(recipe, out / network, epochs, batch_size, seed, log_every=log_every)
+        results[network] = cli.train(recipe, out / network, epochs, batch_size, seed, log_every=log_every)
 
     last = results["ConvNeuralNetwork"]
-    pictures = console.save_pictures(last, out)
-    pictures += console.save_learning_curves({name: result.train_loss for name, result in results.items()}, out)
-    console.print_table(
+    pictures = cli.save_pictures(last, out)
+    pictures += cli.save_learning_curves({name: result.train_loss for name, result in results.items()}, out)
+    cli.print_table(
         f"{dataset}, {last.recipe.epochs} epochs, backend {last.backend} on {last.device}",
         ("network", "test accuracy", "seconds of training"),
         [(name, f"{r.test_accuracy:.2f} %", f"{sum(r.epoch_seconds):.1f}") for name, r in results.items()],
     )
-    console.print_written(out, pictures)
+    cli.print_written(out, pictures)
 
 
 if __name__ == "__main__":
-    console.run(main, __doc__)
+    cli.run(main, __doc__)

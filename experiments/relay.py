@@ -18,7 +18,9 @@ from typing import Annotated, Literal
 import typer
 
 from kerasnets import backend as backends
-from kerasnets import console, files, relay
+from kerasnets import cli
+from kerasnets._internal import atomic
+from kerasnets.verify import relay
 
 
 def main(
@@ -31,9 +33,9 @@ def main(
         Literal["mnist", "fashion_mnist", "kmnist", "fashion_mnist_sample"] | None,
         typer.Option(help="Data set.  [default: the document's if it is there, else the sample]"),
     ] = None,
-    seed: console.Seed = 0,
-    device: console.Device = "auto",
-    out: console.Out = Path("out/relay"),
+    seed: cli.Seed = 0,
+    device: cli.Device = "auto",
+    out: cli.Out = Path("out/relay"),
 ) -> None:
     """Run the relay in both types, print a table."""
     from kerasnets import data
@@ -43,17 +45,17 @@ def main(
         recipe = relay.recipe_of(network, dataset)
         data.load_data(recipe.dataset, download=dataset is not None)
     except ValueError as error:
-        console.fail(error)
+        cli.fail(error)
     except data.DataNotFoundError as error:
         if dataset is not None:
-            console.fail(error)
+            cli.fail(error)
         recipe = recipe.replace(dataset="fashion_mnist_sample")
         print("The full data are not on this machine: running on the sample of Fashion-MNIST.")
     results = [
         relay.run(names, recipe, kind, out / kind, device, seed)
         for kind in ([dtype] if dtype else ["float64", "float32"])
     ]
-    console.print_table(
+    cli.print_table(
         f"{network} on {recipe.dataset}, {' → '.join(names)}",
         ("type", "quantity", "difference", "noise floor", "bound", ""),
         [
@@ -72,7 +74,7 @@ def main(
     for result in results:
         accuracies = ", ".join(f"{leg.backend} {leg.test_accuracy:.2f} %" for leg in result.legs)
         print(f"{result.dtype}: {accuracies}; without a change of backend {result.whole.test_accuracy:.2f} %")
-    files.write_json(
+    atomic.write_json(
         out / "result.json",
         {
             "network": network,
@@ -94,7 +96,7 @@ def main(
             ],
         },
     )
-    console.print_written(out, ["result.json"])
+    cli.print_written(out, ["result.json"])
     raise typer.Exit(1 if any(result.broken for result in results) else 0)
 
 
@@ -102,13 +104,13 @@ def runners(order: list[str]) -> list[str]:
     """The backends of `order` that are installed; ends the program where fewer than two different ones are."""
     for name in order:
         if name not in backends.BACKENDS:
-            console.fail(ValueError(f"Unknown backend {name!r}; expected some of {', '.join(backends.BACKENDS)}."))
+            cli.fail(ValueError(f"Unknown backend {name!r}; expected some of {', '.join(backends.BACKENDS)}."))
     there = [name for name in order if backends.is_installed(name)]
     missing = dict.fromkeys(name for name in order if name not in there)
     for name in missing:
         print(f"The backend {name} is not installed and is left out. {backends.install_command(name)}")
     if len(set(there)) < 2:
-        console.fail(ValueError(f"A relay needs two backends at least; installed of {', '.join(order)}: {there}."))
+        cli.fail(ValueError(f"A relay needs two backends at least; installed of {', '.join(order)}: {there}."))
     return there
 
 
@@ -120,4 +122,4 @@ def record(outcome) -> dict:
 
 
 if __name__ == "__main__":
-    console.run(main, __doc__)
+    cli.run(main, __doc__)

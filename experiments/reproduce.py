@@ -20,7 +20,9 @@ from typing import Annotated, Literal
 import typer
 
 from kerasnets import backend as backends
-from kerasnets import console, files, recipes
+from kerasnets import cli
+from kerasnets._internal import atomic
+from kerasnets.training import recipes
 
 ROOT = Path(__file__).parent.parent
 READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
@@ -59,12 +61,12 @@ def main(
         typer.Option(help="Train this network only.  [default: all]"),
     ] = None,
     train: Annotated[bool, typer.Option(help="Train what is missing, or only write the tables.")] = True,
-    backend: console.Backend = None,
-    device: console.Device = "auto",
-    out: console.Out = ROOT / "docs",
+    backend: cli.Backend = None,
+    device: cli.Device = "auto",
+    out: cli.Out = ROOT / "docs",
 ) -> None:
     """Train what is missing, write the tables, check the bounds."""
-    console.start(backend, device)
+    cli.start(backend, device)
     results = out / "results.json"
     if train:
         out.mkdir(parents=True, exist_ok=True)
@@ -91,7 +93,7 @@ def train_row(row: Row, results: Path) -> None:
     try:
         arrays = data.load_data(row.dataset)
     except (data.DataNotFoundError, data.DamagedDataError) as error:
-        console.fail(error)
+        cli.fail(error)
     here = (backends.backend(), backends.device())
     for seed in range(row.seeds):
         runs = read(results)
@@ -102,7 +104,7 @@ def train_row(row: Row, results: Path) -> None:
         kept = result.to_dict()
         del kept["recipe"], kept["epoch_seconds"]  # how fast it is, is the benchmark's to say
         runs.append({**kept, "date": date.today().isoformat(), "machine": backends.machine()})
-        files.write_json(results, runs)
+        atomic.write_json(results, runs)
 
 
 def is_of(run: dict, row: Row, backend: str, device: str = "cpu") -> bool:
@@ -189,8 +191,8 @@ def write_tables(table: list[str], broken: list[str], runs: list[dict], out: Pat
         )
     )
     for readme in READMES:
-        files.replace_marked(readme, "results", table)
+        atomic.replace_marked(readme, "results", table)
 
 
 if __name__ == "__main__":
-    console.run(main, __doc__)
+    cli.run(main, __doc__)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kerasnets.checks import check_integer
+from kerasnets._internal.arguments import check_integer
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import numbers
 import keras
 
 from kerasnets import initializers
-from kerasnets.checks import check_integer, check_number
+from kerasnets._internal.arguments import check_integer, check_number
 
 
 class _Named:

@@ -17,7 +17,7 @@ import numpy as np
 from keras import ops
 
 from kerasnets import backend
-from kerasnets.checks import check_integer, check_number
+from kerasnets._internal.arguments import check_integer, check_number
 from kerasnets.models import check_images
 
 

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from kerasnets import backend, engine, layers, losses
-from kerasnets.checks import check_integer, check_number, check_path
+from kerasnets._internal.arguments import check_integer, check_number, check_path
 from kerasnets.engine.fallback import is_graph
 from kerasnets.engine.labels import loss_with_check
 

@@ -39,7 +39,7 @@ import keras
 from keras import ops
 
 from kerasnets import schedules
-from kerasnets.checks import check_number
+from kerasnets._internal.arguments import check_number
 
 _KERAS_ARGUMENTS = {
     "clipnorm",

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import ops
 
-from kerasnets.checks import check_integer, check_number
+from kerasnets._internal.arguments import check_integer, check_number
 
 
 def _float(x):

@@ -12,7 +12,8 @@ import pytest
 from processes import ROOT, run
 
 import kerasnets
-from kerasnets import recipes, schedules, training
+from kerasnets import schedules, training
+from kerasnets.training import recipes
 
 EPOCHS = 4
 
@@ -71,7 +72,7 @@ import os, signal, sys
 import keras
 sys.path.insert(0, "tests")
 import test_backup
-from kerasnets import backup
+from kerasnets.training import backup
 
 def kill(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -11,9 +11,11 @@ import pytest
 from processes import ROOT
 
 import kerasnets
-from kerasnets import backend, benchmark, files
-from kerasnets.benchmark import bars, measurement
-from kerasnets.benchmark.worker import Job, Worker
+from kerasnets import backend
+from kerasnets._internal import atomic
+from kerasnets.verify import benchmark
+from kerasnets.verify.benchmark import measurement, targets
+from kerasnets.verify.benchmark.parent import Job, Worker
 
 BACKEND = keras.config.backend()
 LABELS = ["the document's program", "native PyTorch", f"stock Keras on {BACKEND}", f"kerasnets on {BACKEND}"]
@@ -135,7 +137,7 @@ def macs(layer) -> int:
 
 @pytest.mark.parametrize("network", measurement.NETWORKS)
 def test_operations_of_an_epoch(network):
-    from kerasnets.benchmark.pytorch import flops_of
+    from kerasnets.verify.benchmark.pytorch import flops_of
 
     of_layers = [count for layer in kerasnets.build(network).layers if (count := macs(layer))]
     # Forward, gradient of the weights, and gradient of the inputs, which the first layer doesn't need.
@@ -150,7 +152,7 @@ def test_bars_say_what_is_met(result):
         "median_import_seconds": 0.1,
         "networks": {"NeuralNetwork": {**result, "rows": [row]}},
     }
-    met = {(bar["backend"], bar["quantity"]): bar["met"] for bar in bars.held(made)}
+    met = {(bar["backend"], bar["quantity"]): bar["met"] for bar in targets.judge(made)}
     assert met == {
         ("jax", "against_native"): True,
         ("jax", "against_document"): False,
@@ -158,9 +160,9 @@ def test_bars_say_what_is_met(result):
         (None, "median_import_seconds"): True,
     }
     row |= {"device": "gpu", "median_seconds": 0.1, "against_stock": 0.5}
-    met = {bar["quantity"]: bar["met"] for bar in bars.held(made) if bar["device"] == "gpu"}
+    met = {bar["quantity"]: bar["met"] for bar in targets.judge(made) if bar["device"] == "gpu"}
     assert met == {"median_seconds": True, "against_stock": False}
-    assert bars.held({**made, "precision": "bfloat16"}) == []
+    assert targets.judge({**made, "precision": "bfloat16"}) == []
 
 
 def experiment(monkeypatch, *options):
@@ -173,7 +175,7 @@ def experiment(monkeypatch, *options):
 
 
 def test_experiment_shows_a_record(record, result, tmp_path, monkeypatch, capsys):
-    files.write_json(tmp_path / "benchmark.json", record)
+    atomic.write_json(tmp_path / "benchmark.json", record)
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- speed -->\nold\n<!-- /speed -->\nafter\n")
     page = tmp_path / "speed.md"
@@ -198,7 +200,7 @@ def test_experiment_shows_a_record(record, result, tmp_path, monkeypatch, capsys
     assert f"| {DEAD} | failed |" in text
     assert backend.machine() in text
     rows = page.read_text().splitlines()[1:-1]
-    assert len(rows) == 2 + len(record["bars"]) + sum(bar.device != result["device"] for bar in bars.BARS)
+    assert len(rows) == 2 + len(record["bars"]) + sum(bar.device != result["device"] for bar in targets.BARS)
     for bar in record["bars"]:
         value = "–" if bar["value"] is None else f"{bar['value']:.3f}"
         assert any(f" {value} | ≤ {bar['bound']:.3g} |" in row for row in rows)
@@ -249,5 +251,5 @@ def test_text_without_marks_is_left_alone(tmp_path):
     path = tmp_path / "text.md"
     path.write_text("<!-- speed -->\nno end\n")
     with pytest.raises(ValueError, match=r"no lines <!-- speed --> and <!-- /speed -->"):
-        files.replace_marked(path, "speed", ["new"])
+        atomic.replace_marked(path, "speed", ["new"])
     assert path.read_text() == "<!-- speed -->\nno end\n"

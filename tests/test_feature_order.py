@@ -9,7 +9,7 @@ import torch
 from gradients import assert_close
 from torch import nn
 
-from kerasnets.state_dict import load_state_dict, state_dict
+from kerasnets.interop.weights import load_state_dict, state_dict
 
 L = keras.layers
 K = keras.ops

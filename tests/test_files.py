@@ -8,7 +8,7 @@ import pytest
 from processes import run
 
 import kerasnets
-from kerasnets import files
+from kerasnets._internal import atomic
 
 
 class FullDisk:
@@ -28,14 +28,14 @@ class FullDisk:
 
 def save_model(path):
     model = kerasnets.build("Network2")
-    with files.replaced(path) as unfinished:
+    with atomic.replaced(path) as unfinished:
         model.save(unfinished)
 
 
 WRITERS = {
-    "a.bin": lambda path: files.write_bytes(path, bytes(5000)),
-    "a.json": lambda path: files.write_json(path, list(range(5000))),
-    "a.md": lambda path: files.replace_marked(path, "mark", ["a line"] * 5000),
+    "a.bin": lambda path: atomic.write_bytes(path, bytes(5000)),
+    "a.json": lambda path: atomic.write_json(path, list(range(5000))),
+    "a.md": lambda path: atomic.replace_marked(path, "mark", ["a line"] * 5000),
     "a.pt": lambda path: kerasnets.save_state_dict(kerasnets.build("Network2"), path),
     "a.pth": lambda path: kerasnets.save_state_dict(kerasnets.build("Network2"), path),
     "a.safetensors": lambda path: kerasnets.save_state_dict(kerasnets.build("Network2"), path),
@@ -63,7 +63,7 @@ def test_a_full_disk_leaves_the_old_file(name, tmp_path, tmp_path_factory):
 def test_an_error_leaves_the_old_file(error, tmp_path):
     path = tmp_path / "model.weights.h5"
     path.write_text("old")
-    with pytest.raises(error), files.replaced(path) as unfinished:  # noqa: PT012
+    with pytest.raises(error), atomic.replaced(path) as unfinished:  # noqa: PT012
         assert unfinished.name.endswith(".weights.h5")  # Keras looks at it
         unfinished.write_text("half")
         raise error
@@ -73,8 +73,8 @@ def test_an_error_leaves_the_old_file(error, tmp_path):
 
 def test_a_killed_process_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.json"
-    files.write_json(path, "old")
-    code = "import os, sys; from kerasnets.files import replaced\nwith replaced(sys.argv[1]) as path:\n"
+    atomic.write_json(path, "old")
+    code = "import os, sys; from kerasnets._internal.atomic import replaced\nwith replaced(sys.argv[1]) as path:\n"
     done = run("-c", code + "    path.write_text('half'); os._exit(9)", str(path), check=False)
     assert done.returncode == 9
     assert path.read_text() == '"old"\n'
@@ -82,8 +82,8 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
 
 def test_two_writers_do_not_mix(tmp_path):
     path = tmp_path / "a.txt"
-    with files.replaced(path) as first:
-        with files.replaced(path) as second:
+    with atomic.replaced(path) as first:
+        with atomic.replaced(path) as second:
             first.write_text("first")
             second.write_text("second")
         assert path.read_text() == "second"
@@ -98,7 +98,7 @@ def test_permissions_are_those_of_open(tmp_path):
     kept.write_text("")
     kept.chmod(0o640)
     for path in (new, kept):
-        files.write_bytes(path, b"content")
+        atomic.write_bytes(path, b"content")
     assert stat.S_IMODE(new.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
     assert stat.S_IMODE(kept.stat().st_mode) == 0o640
 
@@ -111,7 +111,7 @@ def test_a_read_only_file_is_refused(tmp_path):
     if os.access(path, os.W_OK):
         pytest.skip("root may write to every file")
     with pytest.raises(PermissionError, match=r"a\.txt"):
-        files.write_bytes(path, b"new")
+        atomic.write_bytes(path, b"new")
     assert path.read_text() == "old"
 
 
@@ -122,13 +122,13 @@ def test_a_link_stays_a_link(tmp_path):
         link.symlink_to(target)
     except OSError:
         pytest.skip("this system allows no links")
-    files.write_bytes(link, b"new")
+    atomic.write_bytes(link, b"new")
     assert link.is_symlink()
     assert target.read_text() == "new"
 
 
 def test_errors_name_the_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent.a\.json'$"):
-        files.write_json(tmp_path / "absent" / "a.json", 1)
+        atomic.write_json(tmp_path / "absent" / "a.json", 1)
     with pytest.raises((IsADirectoryError, PermissionError), match=tmp_path.name):
-        files.write_json(tmp_path, 1)
+        atomic.write_json(tmp_path, 1)

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import kerasnets
-from kerasnets import batches, callbacks, layers, losses, models, optimizers, plots, recipes, schedules, training
+from kerasnets import batches, layers, losses, models, optimizers, plots, schedules, training
+from kerasnets.training import callbacks, recipes
 
 mpl.use("Agg")
 

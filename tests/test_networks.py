@@ -7,7 +7,7 @@ import torch
 from processes import run
 
 import kerasnets
-from kerasnets import originals
+from kerasnets.verify import originals
 
 NAMES = kerasnets.list_networks()
 

@@ -11,8 +11,8 @@ from torch import nn
 
 import kerasnets
 from kerasnets import layers, optimizers, schedules
-from kerasnets.optimizer_state import load_optimizer_state_dict, optimizer_state_dict, scheduler_state_dict
-from kerasnets.state_dict import Entry, load_state_dict, state_dict
+from kerasnets.interop.optimizer_state import load_optimizer_state_dict, optimizer_state_dict, scheduler_state_dict
+from kerasnets.interop.weights import Entry, load_state_dict, state_dict
 
 
 class Small(nn.Module):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the field writes it so)
 from torch import nn
 
-from kerasnets import originals
+from kerasnets.verify import originals
 
 #: (name, options) → the parameters' names in the order in which the document's __init__ registers them.
 LINEAR = ("weight", "bias")

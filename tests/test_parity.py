@@ -11,7 +11,9 @@ from gradients import precision
 from keras import ops
 from processes import ROOT, run
 
-from kerasnets import backend, batches, data, optimizers, parity, recipes
+from kerasnets import backend, batches, data, optimizers
+from kerasnets.training import recipes
+from kerasnets.verify import parity
 
 BACKEND = keras.config.backend()
 FIGURE = parity.Figure("Net", "SGD", "float32", "one step", 0, "weights", "fc1.bias", 5e-7, 1e-7, 1e-6)
@@ -36,7 +38,9 @@ def comparison(network, optimizer, steps):
     recipe = recipes.find(network, "fashion_mnist_sample").replace(batch_size=16)
     (x, y), (x_test, y_test) = data.load_data("fashion_mnist_sample")
     arrays = (x[:200], y[:200]), (x_test[:100], y_test[:100])
-    return parity.Comparison(parity.case(optimizer, recipe, steps), parity.training.prepared(recipe, arrays), steps)
+    return parity.Comparison(
+        parity.case(optimizer, recipe, steps), parity.training.load_recipe_data(recipe, arrays), steps
+    )
 
 
 @pytest.mark.parametrize(

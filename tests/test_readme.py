@@ -9,7 +9,8 @@ import pytest
 from processes import ROOT
 
 import kerasnets
-from kerasnets import benchmark, files
+from kerasnets._internal import atomic
+from kerasnets.verify import benchmark
 
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
 each = pytest.mark.parametrize("path", [ENGLISH, CHINESE], ids=lambda path: path.name)
@@ -123,7 +124,7 @@ def test_benchmark_writes_all_that_are_named(marked, tmp_path, monkeypatch):
     for name in ("print_report", "draw", "errors"):
         monkeypatch.setattr(benchmark, name, lambda *_: None)
     monkeypatch.setattr(benchmark, "readme_lines", lambda record: [record["line"]])
-    files.write_json(tmp_path / "benchmark.json", {"line": "| b |"})
+    atomic.write_json(tmp_path / "benchmark.json", {"line": "| b |"})
     options = [word for path in marked for word in ("--readme", str(path))]
     monkeypatch.setattr("sys.argv", ["benchmark.py", "--no-measure", "--out", str(tmp_path), *options])
     script = experiment("benchmark")

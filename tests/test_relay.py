@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from processes import ROOT
 
-from kerasnets import backend, relay
+from kerasnets import backend
+from kerasnets.verify import relay
 
 BACKEND = keras.config.backend()
 RECIPE = relay.recipe_of("Network2", "fashion_mnist_sample")

@@ -23,9 +23,11 @@ from gradients import assert_close, precision
 from torch import nn
 
 import kerasnets
-from kerasnets import originals, parity, recipes, training
-from kerasnets.arrays import cast
-from kerasnets.state_dict import Entry, load_state_dict, save_state_dict, state_dict
+from kerasnets import training
+from kerasnets._internal.arrays import cast
+from kerasnets.interop.weights import Entry, load_state_dict, save_state_dict, state_dict
+from kerasnets.training import recipes
+from kerasnets.verify import originals, parity
 
 DATA_FORMATS = ("channels_last", "channels_first")
 FORMS = [(name, {}) for name in originals.ORIGINALS] + [
@@ -161,7 +163,7 @@ def predictions(original, images):
 @pytest.mark.parametrize("name", originals.ORIGINALS)
 def test_trained_weights_give_the_same_predictions_of_all_test_images_both_ways(name, tmp_path):
     recipe = recipes.find(name)
-    (x, y), (x_test, y_test) = training.prepared(recipe)
+    (x, y), (x_test, y_test) = training.load_recipe_data(recipe)
     assert len(x_test) == 10000
 
     # From a plain PyTorch training: 300 steps of the document's, dropout included.
@@ -183,7 +185,7 @@ def test_trained_weights_give_the_same_predictions_of_all_test_images_both_ways(
     assert_same_predictions(scores, predictions(original, x_test), y_test)
 
     # From a training here, on whatever backend is active.
-    model = training.compiled(recipe)
+    model = training.compile_recipe(recipe)
     model.fit(x[:19200], y[:19200], batch_size=64, epochs=1, verbose=0)
     save_state_dict(model, tmp_path / "kerasnets.pt")
     original = originals.build(name)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import kerasnets
-from kerasnets import recipes, training
+from kerasnets import training
 from kerasnets.batches import epoch_order
-from kerasnets.callbacks import EpochSeeds, StepLog
+from kerasnets.training import recipes
+from kerasnets.training.callbacks import EpochSeeds, StepLog
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from processes import ROOT, run
 from torch.nn import functional
 
 import kerasnets
-from kerasnets import backend, data, originals
+from kerasnets import backend, data
+from kerasnets.verify import originals
 
 ACTIVE = keras.config.backend()
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from kerasnets.checks import check_path
+from kerasnets._internal.arguments import check_path
 from kerasnets.data.datasets import SHA256, Dataset
 from kerasnets.data.errors import DataNotFoundError
 from kerasnets.data.folders import cache_folders

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasnets.checks import check_integer
+from kerasnets._internal.arguments import check_integer
 from kerasnets.engine import fallback
 from kerasnets.engine.callbacks import BlockCallbacks, steps_between_looks
 from kerasnets.engine.labels import check_batch

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from kerasnets.callbacks import StepLog
+from kerasnets.training.callbacks import StepLog
 
 #: How often a progress bar moves per epoch.
 _BAR_MOVES = 50

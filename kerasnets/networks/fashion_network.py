@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets.checks import check_choice, check_rate, check_sizes
+from kerasnets._internal.arguments import check_choice, check_rate, check_sizes
 
 
 def FashionNetwork(

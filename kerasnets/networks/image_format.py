@@ -2,7 +2,7 @@
 
 import keras
 
-from kerasnets.checks import check_choice
+from kerasnets._internal.arguments import check_choice
 
 
 def check_data_format(value: str | None) -> str:

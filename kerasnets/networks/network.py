@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets.checks import check_sizes
+from kerasnets._internal.arguments import check_sizes
 
 
 def Network(hidden: int = 256, classes: int = 10, input_shape: Sequence[int] = (28, 28)) -> keras.Model:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets.checks import check_choice, check_sizes
+from kerasnets._internal.arguments import check_choice, check_sizes
 
 #: Form → the six names: linear, ReLU, linear, ReLU, linear, softmax.
 _NAMES = {

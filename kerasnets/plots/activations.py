@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kerasnets.checks import check_integer
+from kerasnets._internal.arguments import check_integer
 
 from . import canvas
 

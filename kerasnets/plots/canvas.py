@@ -13,7 +13,7 @@ from matplotlib import font_manager, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kerasnets.files import replaced
+from kerasnets._internal.atomic import replaced
 
 WORDS = {
     "en": {

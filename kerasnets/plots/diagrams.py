@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 
-from kerasnets.checks import check_integer, check_number, check_sizes
+from kerasnets._internal.arguments import check_integer, check_number, check_sizes
 
 from . import canvas
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
-from kerasnets.checks import check_integer
+from kerasnets._internal.arguments import check_integer
 
 from . import canvas
 

@@ -7,8 +7,8 @@ import torch
 
 import kerasnets
 from kerasnets import backend, engine, layers, losses, models, optimizers
-from kerasnets.callbacks import StepLog
 from kerasnets.engine import fallback
+from kerasnets.training.callbacks import StepLog
 
 pytestmark = pytest.mark.usefixtures("every_reason_is_said_again")
 

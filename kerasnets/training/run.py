@@ -13,12 +13,12 @@ import keras
 import numpy as np
 
 from kerasnets import backend, data, losses, networks, optimizers
-from kerasnets.backup import Backup, digest
-from kerasnets.callbacks import EpochLog, EpochSeeds, StepLog
-from kerasnets.checks import check_integer, check_path
-from kerasnets.files import replaced, write_json
+from kerasnets._internal.arguments import check_integer, check_path
+from kerasnets._internal.atomic import replaced, write_json
 from kerasnets.models import check_callbacks
-from kerasnets.recipes import Recipe
+from kerasnets.training.backup import Backup, digest
+from kerasnets.training.callbacks import EpochLog, EpochSeeds, StepLog
+from kerasnets.training.recipes import Recipe
 
 #: The parts of a recipe that a resumed run must share; it may well have more epochs.
 _MATTERS = (
@@ -81,7 +81,7 @@ def shows_progress_bars() -> bool:
     return sys.stdout.isatty() or "ipykernel" in sys.modules
 
 
-def compiled(recipe: Recipe) -> keras.Model:
+def compile_recipe(recipe: Recipe) -> keras.Model:
     """The recipe's network with PyTorch's initial weights, compiled with the recipe's loss and optimizer."""
     model = networks.build(recipe.network, **recipe.options)
     model.compile(
@@ -92,7 +92,7 @@ def compiled(recipe: Recipe) -> keras.Model:
     return model
 
 
-def prepared(recipe: Recipe, arrays=None):
+def load_recipe_data(recipe: Recipe, arrays=None):
     """The recipe's data, padded as it says: ``((x, y), (x_test, y_test))``.
 
     Args:
@@ -147,10 +147,10 @@ def train(
     check_integer("seed", seed, low=0)
     out = None if out is None else check_path("out", out)
     check_callbacks(callbacks)
-    (x, y), (x_test, y_test) = prepared(recipe, arrays)
+    (x, y), (x_test, y_test) = load_recipe_data(recipe, arrays)
 
     keras.utils.set_random_seed(seed)
-    model = compiled(recipe)
+    model = compile_recipe(recipe)
     model.check(x, y, training=(recipe.batch_size, 0.0))
     model.check(x_test, y_test)
 

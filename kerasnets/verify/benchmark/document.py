@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from kerasnets import data
-from kerasnets.benchmark.pytorch import Program
-from kerasnets.benchmark.worker import Job
+from kerasnets.verify.benchmark.parent import Job
+from kerasnets.verify.benchmark.pytorch import Program
 
 
 class _FashionMNIST(datasets.FashionMNIST):

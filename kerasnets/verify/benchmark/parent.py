@@ -90,7 +90,7 @@ class Worker:
         self._errors = tempfile.TemporaryFile(mode="w+", errors="replace")  # noqa: SIM115 (close() closes it)
         started = time.time()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "kerasnets.benchmark.child"],
+            [sys.executable, "-m", "kerasnets.verify.benchmark.child"],
             env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

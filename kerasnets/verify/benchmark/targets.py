@@ -50,11 +50,11 @@ BARS = (
 )
 
 
-def held(record: dict[str, Any]) -> list[dict[str, Any]]:
+def judge(record: dict[str, Any]) -> list[dict[str, Any]]:
     """The bars of what was measured, and whether they are met.
 
     Args:
-        record: what :func:`kerasnets.benchmark.measure` measured; the bars are for float32, and there is none in
+        record: what :func:`kerasnets.verify.benchmark.measure` measured; the bars are for float32, and there is none in
             another precision.
 
     Returns:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kerasnets.benchmark.bars import BARS
+from kerasnets.verify.benchmark.targets import BARS
 
 MISSING = "–"
 
@@ -33,12 +33,12 @@ def seconds(value: float | None) -> str:
 
 def print_report(record: dict[str, Any]) -> None:
     """Print two tables a network, the bars, and why programs ended early."""
-    from kerasnets import console  # which loads more than a worker should
+    from kerasnets import cli
 
     for network, result in record["networks"].items():
         rows = result["rows"]
         rate = number(result["matrix_rate"] and result["matrix_rate"] / 1e9, 0)
-        console.print_table(
+        cli.print_table(
             f"{network} on {result['device']}: an epoch of {result['images']:,} images of {record['dataset']}, "
             f"batch size {record['batch_size']}, median of {record['epochs']}; fastest matrix product {rate} GFLOP/s",
             ("program", "seconds", "× native", "× document", "share"),
@@ -53,7 +53,7 @@ def print_report(record: dict[str, Any]) -> None:
                 for row in rows
             ],
         )
-        console.print_table(
+        cli.print_table(
             f"{network}: start, memory, and one image",
             ("program", "first step s", "warm-up s", "MiB", "image µs"),
             [
@@ -68,7 +68,7 @@ def print_report(record: dict[str, Any]) -> None:
             ],
         )
     if record["bars"]:
-        console.print_table(
+        cli.print_table(
             "Bars: for 2 cores or an H200, batch size 64, fp32, the full Fashion-MNIST",
             ("kerasnets", "what", "measured", "bar", "met"),
             [_held(bar) for bar in record["bars"]],

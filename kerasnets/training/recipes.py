@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from kerasnets.checks import check_integer
+from kerasnets._internal.arguments import check_integer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import keras
 
 import kerasnets
 from kerasnets import backend, losses, optimizers
-from kerasnets.benchmark.worker import Job
+from kerasnets.verify.benchmark.parent import Job
 
 
 class _Turns(keras.callbacks.Callback):

@@ -12,9 +12,9 @@ from typing import Any
 
 from kerasnets import backend as backends
 from kerasnets import data
-from kerasnets.benchmark import bars
-from kerasnets.benchmark.worker import Job, Worker, WorkerError, environment
-from kerasnets.checks import check_integer
+from kerasnets._internal.arguments import check_integer
+from kerasnets.verify.benchmark import targets
+from kerasnets.verify.benchmark.parent import Job, Worker, WorkerError, environment
 
 NETWORKS = ("NeuralNetwork", "NeuralNetwork_v1", "ConvNeuralNetwork")
 CONVOLUTIONAL = ("ConvNeuralNetwork",)
@@ -162,7 +162,7 @@ def measure(settings: Settings, say: Callable[[str], None] = print) -> dict[str,
         "median_import_seconds": median(imports),
         "networks": networks,
     }
-    return {**record, "bars": bars.held(record)}
+    return {**record, "bars": targets.judge(record)}
 
 
 def _measure_network(settings: Settings, network: str, dataset: str, images: int, say) -> dict[str, Any]:

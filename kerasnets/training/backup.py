@@ -19,8 +19,8 @@ import filelock
 import keras
 import numpy as np
 
-from kerasnets.callbacks import EpochLog
-from kerasnets.files import replaced
+from kerasnets._internal.atomic import replaced
+from kerasnets.training.callbacks import EpochLog
 
 _FORMAT = 1
 _WEIGHTS, _RECORD, _ARRAYS = "model.weights.h5", "run.json", "callbacks.npz"

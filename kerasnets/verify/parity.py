@@ -49,9 +49,11 @@ import keras
 import matplotlib.figure
 import numpy as np
 
-from kerasnets import backend, batches, data, layers, originals, plots, recipes, schedules, training
-from kerasnets.optimizer_state import load_optimizer_state_dict
-from kerasnets.state_dict import entries, load_state_dict
+from kerasnets import backend, batches, data, layers, plots, schedules, training
+from kerasnets.interop.optimizer_state import load_optimizer_state_dict
+from kerasnets.interop.weights import entries, load_state_dict
+from kerasnets.training import recipes
+from kerasnets.verify import originals
 
 OPTIMIZERS = ("SGD", "Adam", "StepLR")
 DTYPES = ("float64", "float32")
@@ -165,7 +167,7 @@ def arrays_of(recipe: recipes.Recipe):
     except data.DataNotFoundError:
         recipe = recipe.replace(dataset="fashion_mnist_sample")
         found = data.load_data(recipe.dataset)
-    return recipe, training.prepared(recipe, found)
+    return recipe, training.load_recipe_data(recipe, found)
 
 
 # --- PyTorch's side ---------------------------------------------------------------------------------------------------
@@ -432,8 +434,8 @@ class Ported:
         if case.drops:
             rate = schedules.StepLR(recipe.optimizer_options["learning_rate"], **case.drops)
             recipe = recipe.replace(optimizer_options={**recipe.optimizer_options, "learning_rate": rate})
-        self.model = training.compiled(recipe)
-        self._probe = training.compiled(recipe)
+        self.model = training.compile_recipe(recipe)
+        self._probe = training.compile_recipe(recipe)
         self._probe.compile(optimizer=_Recorder(), loss=self._probe.loss)
 
     def load(self, state: State) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from kerasnets import backend as backends
-from kerasnets import recipes
-from kerasnets.files import replaced
+from kerasnets._internal.atomic import replaced
+from kerasnets.training import recipes
 
 # Keras is imported in the legs only: this process has no backend.
 
@@ -196,16 +196,16 @@ def run_leg(leg: Leg) -> Outcome:
     import keras
 
     from kerasnets import models, schedules, training
-    from kerasnets.state_dict import state_dict
+    from kerasnets.interop.weights import state_dict
 
     backends.set_dtype(leg.dtype)
-    (x, y), (x_test, y_test) = training.prepared(leg.recipe)
+    (x, y), (x_test, y_test) = training.load_recipe_data(leg.recipe)
     if leg.source is None:
         keras.utils.set_random_seed(leg.seed)
         options = dict(leg.recipe.optimizer_options)
         steps = math.ceil(len(x) / leg.recipe.batch_size)
         options["learning_rate"] = schedules.StepLR(options["learning_rate"], 1, 0.5, steps_per_epoch=steps)
-        model = training.compiled(leg.recipe.replace(optimizer_options=options))
+        model = training.compile_recipe(leg.recipe.replace(optimizer_options=options))
     else:
         model = models.load_model(leg.source)
     if leg.nudge:

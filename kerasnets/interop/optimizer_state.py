@@ -11,9 +11,9 @@ import keras
 import numpy as np
 
 from kerasnets import optimizers, schedules
-from kerasnets.arrays import cast, to_numbers, to_numpy, to_tensor
-from kerasnets.checks import check_integer
-from kerasnets.state_dict import Entry, entries, kind_of, strip_prefixes
+from kerasnets._internal.arguments import check_integer
+from kerasnets._internal.arrays import cast, to_numbers, to_numpy, to_tensor
+from kerasnets.interop.weights import Entry, entries, kind_of, strip_prefixes
 
 _COMMON = {"weight_decay": "weight_decay", "maximize": "maximize"}
 _MOMENTUM = {"momentum": "momentum", **_COMMON}

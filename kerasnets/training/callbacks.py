@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from kerasnets import backend
-from kerasnets.checks import check_integer
+from kerasnets._internal.arguments import check_integer
 
 
 class EpochSeeds(keras.callbacks.Callback):

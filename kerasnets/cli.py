@@ -114,7 +114,7 @@ def save_pictures(result, out: Path) -> list[str]:
     """Draw predictions and confusion matrix of the test images into `out`; returns the files' names."""
     from kerasnets import data, plots, training
 
-    _, (x_test, y_test) = training.prepared(result.recipe)
+    _, (x_test, y_test) = training.load_recipe_data(result.recipe)
     predicted = result.model.predict(x_test, batch_size=500, verbose=0).argmax(axis=1)
     names = data.class_names(result.recipe.dataset)
     figures = {

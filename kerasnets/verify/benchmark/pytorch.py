@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from kerasnets import data, originals
-from kerasnets.benchmark.worker import Job
+from kerasnets import data
+from kerasnets.verify import originals
+from kerasnets.verify.benchmark.parent import Job
 
 #: Sides of the square matrices, smallest first.
 SIZES = (512, 1024, 2048, 4096)

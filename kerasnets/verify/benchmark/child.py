@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from kerasnets import backend as backends
-from kerasnets.benchmark.worker import Job
+from kerasnets.verify.benchmark.parent import Job
 
 #: One round of predictions of one image: calls, and seconds after which it ends earlier.
 CALLS, ROUND_SECONDS = 1000, 0.5
@@ -72,13 +72,13 @@ def main() -> None:
     # On torch and without Keras, too, this is what hides a GPU.
     backends.set_device("cpu" if job.device == "cpu" else "auto")
     if job.program in ("stock", "kerasnets"):
-        from kerasnets.benchmark.fit import Fit as Program
+        from kerasnets.verify.benchmark.fit import Fit as Program
     elif job.program == "document":
-        from kerasnets.benchmark.document import Document as Program
+        from kerasnets.verify.benchmark.document import Document as Program
     elif job.program == "native":
-        from kerasnets.benchmark.pytorch import Native as Program
+        from kerasnets.verify.benchmark.pytorch import Native as Program
     else:
-        from kerasnets.benchmark.pytorch import Matrix as Program
+        from kerasnets.verify.benchmark.pytorch import Matrix as Program
     program = Program(job)
     if job.device == "gpu" and program.device != "gpu":
         raise RuntimeError(f"A GPU was asked for, and {job.label} computes on: {program.device}.")

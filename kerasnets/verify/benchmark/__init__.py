@@ -32,8 +32,8 @@ one long ``fit``, and waits in ``on_epoch_end``, so that what ``fit`` does once 
   stock ``model.predict`` and ``kerasnets.predictor``, from NumPy to NumPy. The median of many calls, in turn, too.
 """
 
-from kerasnets.benchmark.bars import BARS
-from kerasnets.benchmark.measurement import Settings, installed, measure
-from kerasnets.benchmark.report import bars_lines, draw, errors, print_report, readme_lines
+from kerasnets.verify.benchmark.measurement import Settings, installed, measure
+from kerasnets.verify.benchmark.report import bars_lines, draw, errors, print_report, readme_lines
+from kerasnets.verify.benchmark.targets import BARS
 
 __all__ = ["BARS", "Settings", "bars_lines", "draw", "errors", "installed", "measure", "print_report", "readme_lines"]

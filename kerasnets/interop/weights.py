@@ -9,7 +9,7 @@ sides, and each is derived from the model:
 - Names: a layer's ``torch_name`` (kerasnets' own layers have one) or else its ``name``, then PyTorch's suffix; the
   layers of a model inside the model have that one's name and a dot before theirs.
 - The order of axes: a kernel here is (…, in, out), there (out, in, …).
-- The order of flattened features, which :mod:`kerasnets.feature_order` follows through the model's graph.
+- The order of flattened features, which :mod:`kerasnets.interop.feature_order` follows through the model's graph.
 """
 
 import io
@@ -24,10 +24,10 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from kerasnets.arrays import cast, to_numbers, to_numpy, to_tensor
-from kerasnets.checks import check_path
-from kerasnets.feature_order import Layout, layouts_of
-from kerasnets.files import write_bytes
+from kerasnets._internal.arguments import check_path
+from kerasnets._internal.arrays import cast, to_numbers, to_numpy, to_tensor
+from kerasnets._internal.atomic import write_bytes
+from kerasnets.interop.feature_order import Layout, layouts_of
 
 # --- The mapping ------------------------------------------------------------------------------------------------------
 
@@ -228,7 +228,7 @@ def load_state_dict(model: keras.Model, source: Mapping[str, object] | str | Pat
 
     Args:
         model: a built Functional or Sequential model, on any backend. Its dtypes are kept. How features that are
-            flattened, reshaped or joined on the way find their order: :mod:`kerasnets.feature_order`.
+            flattened, reshaped or joined on the way find their order: :mod:`kerasnets.interop.feature_order`.
         source: a dict of tensors or arrays, a ``.pt``/``.pth`` file (read with ``weights_only=True``) or a
             ``.safetensors`` file (read without PyTorch). A checkpoint that has the weights under ``"state_dict"``,
             ``"model_state_dict"`` or ``"model"`` is understood, and the prefixes ``module.`` and ``_orig_mod.``, which

@@ -13,7 +13,7 @@ import math
 import keras
 import numpy as np
 
-from kerasnets.arrays import to_numpy
+from kerasnets._internal.arrays import to_numpy
 
 #: How the features of a tensor are ordered in the original: a data format (feature maps, which are channels-first
 #: there), an array (for each element of one example, its position in the original), or None (the order is as here).

@@ -1,0 +1,1 @@
+"""Weights and optimizer state to and from PyTorch."""
