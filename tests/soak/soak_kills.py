@@ -17,7 +17,7 @@ KILLS = 20
 TRAINING = """
 import sys
 import keras
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/training")
 import test_backup
 
 class Ready(keras.callbacks.Callback):

@@ -6,6 +6,7 @@ from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from kerasnets import optimizers
+from kerasnets.optimizers.base import moves_momentum
 
 
 def constants_of(optimizer) -> dict:
@@ -44,7 +45,7 @@ def fused_update(optimizer, constants, gradients, variables) -> bool:
         return False
     if optimizer.clip_grad_norm is not None or optimizer.clip_grad_value is not None:
         return False
-    if optimizers._moves_momentum(optimizer._learning_rate) or any(v.constraint is not None for v in variables):
+    if moves_momentum(optimizer._learning_rate) or any(v.constraint is not None for v in variables):
         return False
     rate = keras.ops.convert_to_tensor(optimizer.learning_rate)
     # The kernels go through memory from end to end: a kernel's gradient has to lie there as the kernel does.

@@ -252,7 +252,7 @@ def test_train_and_eval_mode():
 
 def test_a_custom_loop():
     """The README's loop for the active backend, taken from the README itself, makes PyTorch's step."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     code = re.search(rf"```python\n# {keras.config.backend()}\n(.*?)```", readme, re.DOTALL).group(1)
     model = keras.Sequential([keras.Input((4,)), layers.Linear(3, name="0")])
     original = torch.nn.Sequential(torch.nn.Linear(4, 3))

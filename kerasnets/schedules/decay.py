@@ -1,0 +1,270 @@
+"""Schedules that follow one formula from the first step to the last."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import keras
+from keras import ops
+
+from kerasnets._internal.arguments import check_integer, check_number
+from kerasnets.schedules.base import LRSchedule, as_float, sin_squared
+
+
+class _Decay(LRSchedule):
+    """η₀·γᵏ, where a subclass counts the drops k."""
+
+    def __init__(self, learning_rate: float, gamma: float, steps_per_epoch: int):
+        super().__init__(learning_rate, steps_per_epoch)
+        self.gamma = check_number("gamma", gamma, above=True)
+
+    def drops(self, epoch):
+        """How often the rate has been multiplied by γ."""
+        raise NotImplementedError
+
+    def rate(self, epoch):
+        # exp(k·log γ) and not γᵏ: rounding γ to float32 would be felt k times.
+        return ops.exp(as_float(self.drops(epoch)) * math.log(self.gamma)) * self.learning_rate
+
+    def get_config(self):
+        return {**super().get_config(), "gamma": self.gamma}
+
+
+@keras.saving.register_keras_serializable(package="kerasnets")
+class StepLR(_Decay):
+    """The rate times γ every `step_size` epochs: ηₜ = η₀·γ^⌊t/step_size⌋ (``torch.optim.lr_scheduler.StepLR``).
+
+    Args:
+        learning_rate: η₀.
+        step_size: epochs between two drops.
+        gamma: γ > 0.
+        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(self, learning_rate: float, step_size: int, gamma: float = 0.1, steps_per_epoch: int = 1):
+        super().__init__(learning_rate, gamma, steps_per_epoch)
+        self.step_size = check_integer("step_size", step_size)
+
+    def drops(self, epoch):
+        return epoch // self.step_size
+
+    def get_config(self):
+        return {**super().get_config(), "step_size": self.step_size}
+
+
+@keras.saving.register_keras_serializable(package="kerasnets")
+class MultiStepLR(_Decay):
+    """The rate times γ at each milestone: ηₜ = η₀·γ^(milestones ≤ t) (``torch.optim.lr_scheduler.MultiStepLR``).
+
+    Args:
+        learning_rate: η₀.
+        milestones: epochs, in any order; one named twice counts twice.
+        gamma: γ > 0.
+        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(self, learning_rate: float, milestones: Sequence[int], gamma: float = 0.1, steps_per_epoch: int = 1):
+        super().__init__(learning_rate, gamma, steps_per_epoch)
+        self.milestones = sorted(check_integer("milestone", milestone, 0) for milestone in milestones)
+
+    def drops(self, epoch):
+        return ops.sum(ops.cast(epoch >= ops.convert_to_tensor(self.milestones, "int32"), "int32"))
+
+    def get_config(self):
+        return {**super().get_config(), "milestones": self.milestones}
+
+
+@keras.saving.register_keras_serializable(package="kerasnets")
+class ExponentialLR(_Decay):
+    """The rate times γ every epoch: ηₜ = η₀·γᵗ (``torch.optim.lr_scheduler.ExponentialLR``).
+
+    Args:
+        learning_rate: η₀.
+        gamma: γ > 0.
+        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(self, learning_rate: float, gamma: float, steps_per_epoch: int = 1):
+        super().__init__(learning_rate, gamma, steps_per_epoch)
+
+    def drops(self, epoch):
+        return epoch
+
+
+@keras.saving.register_keras_serializable(package="kerasnets")
+class LinearLR(LRSchedule):
+    """A straight line between two factors, constant after it (``torch.optim.lr_scheduler.LinearLR``).
+
+    ηₜ = η₀·(start_factor·(n − t) + end_factor·t)/n for t ≤ n = total_iters, η₀·end_factor from there on.
+
+    Args:
+        learning_rate: η₀.
+        start_factor: in (0, 1].
+        end_factor: in [0, 1].
+        total_iters: epochs from one to the other.
+        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        steps_per_epoch: int = 1,
+    ):
+        super().__init__(learning_rate, steps_per_epoch)
+        self.start_factor = check_number("start_factor", start_factor, above=True)
+        self.end_factor = check_number("end_factor", end_factor)
+        for name, factor in (("start_factor", start_factor), ("end_factor", end_factor)):
+            if factor > 1.0:
+                raise ValueError(f"Invalid {name}: {factor!r}; expected at most 1.")
+        self.total_iters = check_integer("total_iters", total_iters)
+
+    def rate(self, epoch):
+        t = ops.minimum(epoch, self.total_iters)
+        start, end = (self.learning_rate * factor / self.total_iters for factor in (self.start_factor, self.end_factor))
+        return as_float(self.total_iters - t) * start + as_float(t) * end
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "start_factor": self.start_factor,
+            "end_factor": self.end_factor,
+            "total_iters": self.total_iters,
+        }
+
+
+@keras.saving.register_keras_serializable(package="kerasnets")
+class LambdaLR(LRSchedule):
+    """The base rate times a function of the epoch: ηₜ = η₀·λ(t) (``torch.optim.lr_scheduler.LambdaLR``).
+
+    The function is called once, on the host, for the epochs 0 … `epochs` − 1, and the factors are kept: so the schedule
+    compiles and is saved. After them the last factor holds.
+
+    Args:
+        learning_rate: η₀.
+        lr_lambda: λ, called with the epoch as an int; or the factors themselves.
+        epochs: how many epochs to call `lr_lambda` for (epochs of `steps_per_epoch` optimizer steps).
+        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+
+    Raises:
+        ValueError: an argument is out of range, or a factor is negative or not finite.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float,
+        lr_lambda: Callable[[int], float] | Sequence[float],
+        epochs: int | None = None,
+        steps_per_epoch: int = 1,
+    ):
+        super().__init__(learning_rate, steps_per_epoch)
+        if callable(lr_lambda):
+            if epochs is None:
+                raise ValueError("LambdaLR needs epochs=…: the number of epochs to call lr_lambda for.")
+            self.factors = [
+                check_number(f"lr_lambda({t})", lr_lambda(t)) for t in range(check_integer("epochs", epochs))
+            ]
+        else:
+            self.factors = [check_number(f"factor {t} of lr_lambda", factor) for t, factor in enumerate(lr_lambda)]
+            if not self.factors or (epochs is not None and epochs != len(self.factors)):
+                raise ValueError(f"lr_lambda has {len(self.factors)} factors; expected {epochs or 'at least 1'}.")
+
+    def rate(self, epoch):
+        table = ops.convert_to_tensor([self.learning_rate * factor for factor in self.factors], keras.config.floatx())
+        return ops.take(table, ops.minimum(epoch, len(self.factors) - 1))
+
+    def get_config(self):
+        return {**super().get_config(), "lr_lambda": self.factors}
+
+
+@keras.saving.register_keras_serializable(package="kerasnets")
+class CosineAnnealingLR(LRSchedule):
+    """Half a cosine down to `eta_min` in `T_max` epochs, and up again (``torch.optim.lr_scheduler.CosineAnnealingLR``).
+
+    ηₜ = eta_min + (η₀ − eta_min)·(1 + cos(πt/T_max))/2 for every t, as PyTorch's recursion gives it: after T_max the
+    rate rises, and is η₀ again at 2·T_max.
+
+    Args:
+        learning_rate: η₀.
+        T_max: epochs from η₀ to `eta_min`.
+        eta_min: the lowest rate.
+        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(self, learning_rate: float, T_max: int, eta_min: float = 0.0, steps_per_epoch: int = 1):
+        super().__init__(learning_rate, steps_per_epoch)
+        self.T_max = check_integer("T_max", T_max)
+        self.eta_min = check_number("eta_min", eta_min)
+
+    def rate(self, epoch):
+        # (1 + cos(πt/T))/2 = sin²(π(T − t)/2T): the difference is exact in integers, the cosine's is not in float32.
+        # The same for the share of eta_min, so that nothing cancels where it is the larger rate.
+        left = ops.abs(self.T_max - epoch % (2 * self.T_max))
+        part, rest = (sin_squared(as_float(n) * (math.pi / 2 / self.T_max)) for n in (left, self.T_max - left))
+        return part * self.learning_rate + rest * self.eta_min
+
+    def get_config(self):
+        return {**super().get_config(), "T_max": self.T_max, "eta_min": self.eta_min}
+
+
+@keras.saving.register_keras_serializable(package="kerasnets")
+class CosineAnnealingWarmRestarts(LRSchedule):
+    """Half a cosine, begun again after T_0, T_0·T_mult, … epochs (``lr_scheduler.CosineAnnealingWarmRestarts``).
+
+    ηₜ = eta_min + (η₀ − eta_min)·(1 + cos(π·T_cur/T_i))/2, where T_cur are the epochs since the last restart and
+    T_i = T_0·T_multⁱ the length of this cycle.
+
+    Args:
+        learning_rate: η₀.
+        T_0: epochs of the first cycle.
+        T_mult: how much longer each cycle is than the one before.
+        eta_min: the lowest rate.
+        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(self, learning_rate: float, T_0: int, T_mult: int = 1, eta_min: float = 0.0, steps_per_epoch: int = 1):
+        super().__init__(learning_rate, steps_per_epoch)
+        self.T_0 = check_integer("T_0", T_0)
+        self.T_mult = check_integer("T_mult", T_mult)
+        self.eta_min = check_number("eta_min", eta_min)
+
+    def rate(self, epoch):
+        if self.T_mult == 1:
+            since, length = epoch % self.T_0, ops.cast(self.T_0, "int32")
+        else:
+            starts, lengths = self._cycles()
+            cycle = ops.sum(ops.cast(epoch >= ops.convert_to_tensor(starts, "int32"), "int32")) - 1
+            since = epoch - ops.take(ops.convert_to_tensor(starts, "int32"), cycle)
+            length = ops.take(ops.convert_to_tensor(lengths, "int32"), cycle)
+        part, rest = (sin_squared(as_float(n) / as_float(length) * (math.pi / 2)) for n in (length - since, since))
+        return part * self.learning_rate + rest * self.eta_min
+
+    def _cycles(self) -> tuple[list[int], list[int]]:
+        """First epoch and length of every cycle that 32-bit step numbers can reach."""
+        starts, lengths = [0], [self.T_0]
+        while starts[-1] + lengths[-1] * (1 + self.T_mult) < 2**31:
+            starts.append(starts[-1] + lengths[-1])
+            lengths.append(lengths[-1] * self.T_mult)
+        return starts, lengths
+
+    def get_config(self):
+        return {**super().get_config(), "T_0": self.T_0, "T_mult": self.T_mult, "eta_min": self.eta_min}
