@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from kerasnets import backend, engine, layers, losses
+from kerasnets._internal import keras_private
 from kerasnets._internal.arguments import check_integer, check_number, check_path
 from kerasnets.engine.fallback import is_graph
 from kerasnets.engine.labels import loss_with_check
@@ -55,7 +56,7 @@ class _Checked:
         super().compile(*args, **kwargs)
         given = inspect.signature(keras.Model.compile).bind(self, *args, **kwargs)
         self.given_jit_compile = given.arguments.get("jit_compile", "auto")
-        self._compile_config.config["jit_compile"] = self.given_jit_compile
+        keras_private.compile_record(self).config["jit_compile"] = self.given_jit_compile
 
     def compile_from_config(self, config):
         """``keras.Model.compile_from_config``, which would not call a ``compile`` that is overridden."""
@@ -90,7 +91,7 @@ class _Checked:
         given = inspect.signature(keras.Model.fit).bind(self, x, y, *args, **kwargs)
         given.apply_defaults()
         options = given.arguments
-        self._assert_compile_called("fit")
+        keras_private.assert_compiled(self, "fit")
         check_options(options)
         if self.optimizer is None:
             raise ValueError("The model was compiled with optimizer=None; fit needs an optimizer.")
@@ -110,7 +111,7 @@ class _Checked:
 
     def evaluate(self, x=None, y=None, *args, accelerate: bool | None = None, **kwargs):
         """``keras.Model.evaluate``, after the same check of the arrays as in :meth:`fit`, and as fast."""
-        self._assert_compile_called("evaluate")
+        keras_private.assert_compiled(self, "evaluate")
         _check_given("evaluate", keras.Model.evaluate, self, x, y, *args, **kwargs)
         self.check(x, y, needs_labels=True)
         return engine.evaluate(self, super().evaluate, x, y, *args, fast=_fast(accelerate), **kwargs)

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasnets._internal import keras_private
 from kerasnets._internal.arguments import check_integer
 from kerasnets.engine import fallback
 from kerasnets.engine.callbacks import BlockCallbacks, steps_between_looks
@@ -56,7 +57,9 @@ def fit(model: keras.Model, stock: Callable, *args, fast: bool = True, seed: int
     options = _bound(keras.Model.fit, model, args, kwargs)
     if seed is not None:
         check_integer("seed", seed, low=0)
-    model._assert_compile_called("fit")
+        if reason := keras_private.find_missing():
+            raise ValueError(f"seed={seed} can't be used: {reason}. Leave seed out, or install a tested Keras.")
+    keras_private.assert_compiled(model, "fit")
     engine = _engine_if(fast, model, "train")
     train, test = _fit_sources(options, seed, engine)
     if engine is not None:
@@ -87,7 +90,7 @@ def evaluate(model: keras.Model, stock: Callable, *args, fast: bool = True, **kw
     if "_use_cached_eval_dataset" in kwargs:  # stock fit's own call, for which fit has prepared everything
         return stock(*args, **kwargs)
     options = _bound(keras.Model.evaluate, model, args, kwargs)
-    model._assert_compile_called("evaluate")
+    keras_private.assert_compiled(model, "evaluate")
     engine = _engine_if(fast, model, "test")
     source = None
     if engine is not None and not _keras_counts(options):
@@ -187,7 +190,7 @@ def _count_blocks(options: dict[str, Any], name: str, source: Source) -> None:
 
 def _seed(seed: int | None) -> int:
     if seed is None:
-        seed = keras.src.utils.rng_utils.get_random_seed()
+        seed = keras_private.get_random_seed()
     return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
 
 
@@ -213,7 +216,7 @@ def _engine_if(fast: bool, model: keras.Model, kind: str) -> Engine | None:
     """The engine, or None where stock Keras's own steps run, after the warning that says why."""
     if not fast:
         return None
-    reason = fallback.why_not(model, kind)
+    reason = keras_private.find_missing() or fallback.why_not(model, kind)
     if reason is None:
         engine = engine_of(model)
         reason = engine.why_not(model)

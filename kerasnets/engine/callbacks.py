@@ -44,7 +44,10 @@ def steps_between_looks(
 
 def _looks_at_batches(callback: keras.callbacks.Callback, phase: str) -> bool:
     names = (f"on_{phase}_batch_begin", f"on_{phase}_batch_end", "on_batch_begin", "on_batch_end")
-    return any(not keras.src.utils.is_default(getattr(callback, name)) for name in names)
+    return any(getattr(getattr(callback, name), "__func__", None) is not vars(_NOTHING)[name] for name in names)
+
+
+_NOTHING = keras.callbacks.Callback
 
 
 class BlockCallbacks(keras.callbacks.CallbackList):

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 import keras
 
+from kerasnets._internal import keras_private
+
 #: Attributes that don't act in a step: the graph, what is called when a layer is built, and bookkeeping.
 _NOT_IN_A_STEP = {
     "_tracker", "_layers", "_modules", "_parameters", "_buffers", "_torch_params", "_inbound_nodes", "_outbound_nodes",
@@ -108,7 +110,7 @@ def parts(model: keras.Model, kind: str) -> Iterator[object]:
         kind: ``"train"``, ``"test"`` or ``"predict"``.
     """
     waiting = []
-    for layer in model._flatten_layers():
+    for layer in keras_private.all_layers(model):
         if layer is not model:
             waiting.append(layer)
         waiting.extend(getattr(layer, "_operations", ()))
@@ -116,7 +118,7 @@ def parts(model: keras.Model, kind: str) -> Iterator[object]:
     for variable in model.trainable_variables:
         waiting += [variable.regularizer, variable.constraint]
     if kind != "predict":
-        waiting += [model._compile_loss, *model.metrics]
+        waiting += [keras_private.compiled_loss(model), *model.metrics]
     if kind == "train":
         waiting.append(model.optimizer)
     seen = set()

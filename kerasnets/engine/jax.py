@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from kerasnets import layers
+from kerasnets._internal import keras_private
 from kerasnets.engine.labels import check_batch
 from kerasnets.engine.layer_patches import view
 from kerasnets.engine.source import Arrays
@@ -143,7 +144,7 @@ class Engine:
 
     def _has_patches(self) -> bool:
         call_of = _call_of_here()
-        return any(call_of(layer) is not None for layer in self.model._flatten_layers())
+        return any(call_of(layer) is not None for layer in keras_private.all_layers(self.model))
 
 
 class _state_given_back:  # noqa: N801 (a context manager)
@@ -166,9 +167,9 @@ class _state_given_back:  # noqa: N801 (a context manager)
             groups.append(model.metrics_variables)
         for variables, values in zip(groups, self.state, strict=True):
             for variable, value in zip(variables, values, strict=True):
-                if variable._value is None and not value.is_deleted():
+                if keras_private.is_emptied(variable) and not value.is_deleted():
                     variable.assign(value)
-        model._jax_state_synced = True  # Keras's loop only knows the state before this block
+        keras_private.forget_jax_state(model)  # Keras's loop only knows the state before this block
 
 
 def _distinct(state):

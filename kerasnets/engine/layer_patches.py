@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import keras
 
+from kerasnets._internal import keras_private
+
 
 def view(model: keras.Model, call_of: Callable[[keras.Layer], Callable | None]) -> keras.Model:
     """A view of a model in which layers are replaced; nested Functional and Sequential models included.
@@ -20,11 +22,11 @@ def view(model: keras.Model, call_of: Callable[[keras.Layer], Callable | None]) 
         The view. It holds the attributes that the model has now: make a new one for each trace.
     """
     if isinstance(model, keras.Sequential):
-        if model._functional is None:  # inputs that are nested: Keras calls the layers one by one
-            return _copy(model)
-        return _copy(model, _functional=view(model._functional, call_of))
+        graph = keras_private.graph_of(model)
+        # Without one its inputs are nested, and Keras calls the layers one by one.
+        return _copy(model) if graph is None else _copy(model, _functional=view(graph, call_of))
     replaced = {}
-    for layer in model._operations:
+    for layer in keras_private.operations_of(model):
         if _runs_a_graph(layer):
             replaced[layer] = view(layer, call_of)
         elif isinstance(layer, keras.Layer) and (call := call_of(layer)) is not None:
@@ -38,7 +40,7 @@ def view(model: keras.Model, call_of: Callable[[keras.Layer], Callable | None]) 
         def chosen(operation):
             return operation_fn(replaced.get(operation, operation))
 
-        return model._run_through_graph(inputs, operation_fn=chosen, call_fn=call_fn)
+        return keras_private.run_graph(model, inputs, chosen, call_fn)
 
     return _copy(model, _run_through_graph=run)
 
@@ -47,10 +49,7 @@ def _runs_a_graph(model) -> bool:
     """Whether `model` is a Functional or a built Sequential model, of a class that keeps Keras's own ``call``."""
     if isinstance(model, keras.Sequential):
         return model.built and type(model).call is keras.Sequential.call
-    return isinstance(model, _FUNCTIONAL) and type(model).call is _FUNCTIONAL.call
-
-
-_FUNCTIONAL = type(keras.Model(_input := keras.Input((1,)), _input))
+    return isinstance(model, keras_private.Functional) and type(model).call is keras_private.Functional.call
 
 
 def _copy(original: keras.Layer, **attributes) -> keras.Layer:
@@ -71,16 +70,16 @@ def pools_before_relu(model: keras.Model) -> dict[keras.Layer, keras.Layer]:
     and gradients, and leaves ReLU a quarter of the work.
     """
     found = {}
-    for layer in model._operations:
+    for layer in keras_private.operations_of(model):
         plain = type(layer) is keras.layers.ReLU and layer.max_value is None
         if not plain or layer.negative_slope or layer.threshold or layer.activity_regularizer:
             continue
-        after = [node.operation for node in layer._outbound_nodes]
-        if len(after) != 1 or len(layer._inbound_nodes) != 1:
+        after = keras_private.readers_of(layer)
+        if len(after) != 1 or len(keras_private.calls_of(layer)) != 1:
             continue
         (pool,) = after
-        is_output = any(layer is history.operation for history in (t._keras_history for t in model.outputs))
-        known = type(pool) is keras.layers.MaxPooling2D and pool in model._operations
-        if known and len(pool._inbound_nodes) == 1 and not is_output and not pool.activity_regularizer:
+        is_output = keras_private.outputs_made_by(model, layer)
+        known = type(pool) is keras.layers.MaxPooling2D and pool in keras_private.operations_of(model)
+        if known and len(keras_private.calls_of(pool)) == 1 and not is_output and not pool.activity_regularizer:
             found[layer] = pool
     return found

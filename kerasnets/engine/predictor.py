@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from kerasnets._internal import keras_private
 from kerasnets.engine import engine_of, fallback
 
 
@@ -32,7 +33,7 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise TypeError(f"predictor takes a model with one input and one output; {model.name!r} has others.")
     shape = tuple(model.inputs[0].shape[1:])
-    reason = fallback.why_not(model, "predict")
+    reason = keras_private.find_missing() or fallback.why_not(model, "predict")
     forward = engine_of(model).forward() if reason is None else model.predict_on_batch
 
     def fits(given):

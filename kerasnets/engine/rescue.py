@@ -12,6 +12,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from kerasnets._internal import keras_private
+
 _STATE = {
     "train": ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables"),
     "test": ("trainable_variables", "non_trainable_variables", "metrics_variables"),
@@ -43,10 +45,10 @@ def weights_kept(model: keras.Model, training: bool = False):
         model.jax_state_sync()
         # A value that a step was given is deleted by JAX, and what the step gave has taken its place.
         for variable, value in zip(kept, before, strict=True):
-            if variable._value is None and not value.is_deleted():
+            if keras_private.is_emptied(variable) and not value.is_deleted():
                 variable.assign(value)
         for variable in model.metrics_variables:
-            if variable._value is None:  # made by this call, and reset by the next
+            if keras_private.is_emptied(variable):  # made by this call, and reset by the next
                 variable.assign(np.zeros(variable.shape, variable.dtype))
         raise
 
@@ -60,8 +62,7 @@ def before_interrupts(model: keras.Model, kind: str, function: Callable) -> Call
         outputs, state = function(state, data)
         if getattr(_interrupts, "waiting", False):
             _interrupts.waiting = False
-            model._jax_state, model._jax_state_synced = dict(zip(_STATE[kind], state, strict=True)), False
-            model.jax_state_sync()
+            keras_private.set_jax_state(model, dict(zip(_STATE[kind], state, strict=True)))
             raise KeyboardInterrupt
         return outputs, state
 

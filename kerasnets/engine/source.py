@@ -10,10 +10,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.trainers.data_adapters import array_slicing
-from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter, can_convert_arrays
-from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
+from kerasnets._internal.keras_private import ArrayDataAdapter, DataAdapter, array_slicing, can_convert_arrays
 from kerasnets.batches import epoch_order
 
 
@@ -257,11 +255,11 @@ class _NotDenseError(Exception):
 
 
 _DENSE = (
-    array_slicing.NumpySliceable,
-    array_slicing.TorchSliceable,
-    array_slicing.TensorflowSliceable,
-    array_slicing.PandasDataFrameSliceable,
-    array_slicing.PandasSeriesSliceable,
+    "NumpySliceable",
+    "TorchSliceable",
+    "TensorflowSliceable",
+    "PandasDataFrameSliceable",
+    "PandasSeriesSliceable",
 )
 
 
@@ -270,7 +268,7 @@ def _as_numpy(leaf):
     if leaf is None:
         return None
     sliceable = array_slicing.convert_to_sliceable(leaf, target_backend="numpy")
-    if type(sliceable) not in _DENSE or getattr(leaf, "is_sparse", False):
+    if type(sliceable).__name__ not in _DENSE or getattr(leaf, "is_sparse", False):
         raise _NotDenseError
     array = np.asarray(sliceable.convert_to_numpy(sliceable[:]))
     if array.dtype.kind not in "biuf" or not array.dtype.isnative:

@@ -11,13 +11,15 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.trainers.data_adapters import get_data_adapter
-from keras.src.trainers.data_adapters.array_data_adapter import can_convert_arrays
-from keras.src.trainers.data_adapters.data_adapter import DataAdapter
-from keras.src.trainers.data_adapters.generator_data_adapter import GeneratorDataAdapter
-from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
-from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 
+from kerasnets._internal.keras_private import (
+    DataAdapter,
+    GeneratorDataAdapter,
+    PyDatasetAdapter,
+    TFDatasetAdapter,
+    can_convert_arrays,
+    get_data_adapter,
+)
 from kerasnets.engine.source import Blocks, leaves_of, pack_like
 
 _ADAPTERS = (TFDatasetAdapter, PyDatasetAdapter, GeneratorDataAdapter)

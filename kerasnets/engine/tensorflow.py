@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasnets import layers
+from kerasnets._internal import keras_private
 from kerasnets.engine.fallback import warn_once
 from kerasnets.engine.labels import check_batch
 from kerasnets.engine.layer_patches import view
@@ -34,7 +35,7 @@ class Engine:
     @staticmethod
     def why_not(model: keras.Model) -> str | None:
         """What of `model` this engine can't run; None if it can."""
-        used = tf.distribute.has_strategy() or model._distribute_strategy is not None
+        used = tf.distribute.has_strategy() or keras_private.strategy_of(model) is not None
         if used:
             return "a tf.distribute strategy is in use"
         optimizer = getattr(model, "optimizer", None)
@@ -145,7 +146,7 @@ class Engine:
             with keras.name_scope(optimizer.name, caller=optimizer):  # as in its apply, for the variables' paths
                 optimizer.build(self.model.trainable_variables)
         parts = example if isinstance(example, tuple) else (example,)
-        self.model._symbolic_build(data_batch=tuple(part for part in parts if part is not None))
+        keras_private.build_from(self.model, tuple(part for part in parts if part is not None))
 
     def _loop(self, kind: str, source: Arrays | Stream) -> Callable:
         model = self.model
@@ -179,8 +180,8 @@ class Engine:
             return False
         # XLA draws other random numbers than TensorFlow from the same seed.
         draws = any(variable.name == "seed_generator_state" for variable in model.non_trainable_variables)
-        convolves = any(isinstance(layer, _CONVOLUTIONS) for layer in model._flatten_layers())
-        return not draws and not convolves and keras.src.trainers.trainer.model_supports_jit(model)
+        convolves = any(isinstance(layer, _CONVOLUTIONS) for layer in keras_private.all_layers(model))
+        return not draws and not convolves and keras_private.model_supports_jit(model)
 
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)

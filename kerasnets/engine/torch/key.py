@@ -6,9 +6,8 @@ from operator import is_
 import keras
 import numpy as np
 import torch
-from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
+from kerasnets._internal import keras_private
 from kerasnets.engine.fallback import acts_in_a_step, parts
 from kerasnets.engine.torch.optimizers import constants_of
 
@@ -47,9 +46,9 @@ class StepKey:
     def _owners(self) -> list:
         """What is compiled into the step as a whole."""
         model = self.model
-        found = [getattr(model, "_functional", None), global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)]
+        found = [getattr(model, "_functional", None), keras_private.global_generator()]
         if self.kind != "predict":
-            found += [model._compile_config, model.loss, model.optimizer]
+            found += [keras_private.compile_record(model), model.loss, model.optimizer]
         return found
 
     @staticmethod
@@ -100,7 +99,7 @@ class StepKey:
 
 def _scalars_of(optimizer) -> list[keras.Variable]:
     """Numbers of the optimizer that a fused step takes as constants, such as the momentum."""
-    changing = (optimizer.iterations, optimizer._learning_rate)
+    changing = (optimizer.iterations, keras_private.learning_rate_of(optimizer))
     found = [value for value in vars(optimizer).values() if isinstance(value, keras.Variable) and value.shape == ()]
     return [value for value in found if not any(value is each for each in changing)]
 

@@ -10,8 +10,9 @@ import itertools
 import sys
 
 import torch
-from keras.src.backend.torch import random as keras_random
 from torch.overrides import TorchFunctionMode
+
+from kerasnets._internal import keras_private
 
 
 def _generator(seed: torch.Tensor) -> torch.Generator:
@@ -82,7 +83,7 @@ _RECORDED = {
     torch.bernoulli: lambda seed, probabilities, **_: bernoulli(seed, probabilities),
 }
 
-_SEEDING = getattr(keras_random.torch_seed_generator, "__wrapped__", keras_random.torch_seed_generator).__code__
+_SEEDING = keras_private.torch_seeding_code()
 
 
 def _caller():

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (PyTorch's own name for it)
 
 from kerasnets import losses
+from kerasnets._internal import keras_private
 from kerasnets.engine.fallback import warn_once
 from kerasnets.engine.labels import check_batch
 from kerasnets.engine.layer_patches import view
@@ -44,7 +45,7 @@ class Engine:
         """What of `model` this engine can't run; None if it can."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             return "torch.distributed is in use"
-        rate = getattr(getattr(model, "optimizer", None), "_learning_rate", None)
+        rate = keras_private.learning_rate_of(getattr(model, "optimizer", None))
         if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule | keras.Variable):
             return "the learning rate is a Python function"  # to be called at every step
         return None
@@ -112,7 +113,7 @@ class Engine:
 
     def _train_step(self, model, data):
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        y_pred = model(x, training=True) if model._call_has_training_arg else model(x)
+        y_pred = model(x, training=True) if keras_private.takes_training(model) else model(x)
         loss = self._loss(model, x, y, y_pred, weight, training=True)
         variables = model.trainable_variables
         gradients = []
@@ -134,11 +135,15 @@ class Engine:
 
     def _predict_step(self, model, data):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return model(x, training=False) if model._call_has_training_arg else model(x)
+        return model(x, training=False) if keras_private.takes_training(model) else model(x)
 
     def _loss(self, model, x, y, y_pred, weight, training):
         loss = model.loss
-        plain = weight is None and not model.losses and model._compile_config.config.get("loss_weights") is None
+        plain = (
+            weight is None
+            and not model.losses
+            and keras_private.compile_record(model).config.get("loss_weights") is None
+        )
         indices = torch.is_tensor(y) and torch.is_tensor(y_pred) and y.ndim == 1 and not y.is_floating_point()
         plain = plain and getattr(y_pred, "_keras_mask", None) is None
         if plain and indices and y_pred.ndim == 2 and getattr(loss, "reduction", "") == "mean":
@@ -152,11 +157,11 @@ class Engine:
                     )
                 log_p = torch.log(y_pred) if loss.from_probabilities else y_pred
                 return F.nll_loss(log_p, y, each, ignore_index=loss.ignore_index)
-        return model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weight, training=training)
+        return keras_private.compute_loss(model, x=x, y=y, y_pred=y_pred, sample_weight=weight, training=training)
 
     def _measure(self, model, x, y, y_pred, weight, loss):
         size = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None).shape[0]
-        tracker = model._loss_tracker
+        tracker = keras_private.loss_tracker(model)
         tracker.total.value.add_(loss, alpha=size)
         tracker.count.value.add_(size)
         model.compute_metrics(x, y, y_pred, weight)
@@ -166,7 +171,7 @@ class Engine:
     def _program(self, kind: str, structure, batch: list[torch.Tensor]) -> tuple[Any, Callable | None]:
         """The traced step for batches of these shapes and its key; None where stock Keras's step should run."""
         failed = self._untraceable.get(kind)
-        if failed is not None and failed[0] is getattr(self.model, "_compile_config", None):
+        if failed is not None and failed[0] is keras_private.compile_record(self.model):
             return None, None
         state, held = self._keys[kind].get()
         nest = keras.tree.map_structure(lambda leaf: leaf is None, structure)
@@ -178,7 +183,7 @@ class Engine:
         try:
             return key, self._programs.get(kind, key, held, trace_step)
         except UntraceableError as error:
-            self._untraceable[kind] = (getattr(self.model, "_compile_config", None), str(error))
+            self._untraceable[kind] = (keras_private.compile_record(self.model), str(error))
             warn_once(f"the step can't be traced ({error})")
             return None, None
 

@@ -9,10 +9,9 @@ from collections.abc import Callable
 
 import keras
 import torch
-from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from kerasnets._internal import keras_private
 from kerasnets.engine.torch.cuda_graph import captured, on_gpu_only
 from kerasnets.engine.torch.random import SeedsAsTensors
 
@@ -42,7 +41,7 @@ def trace(step: Callable, examples: list[torch.Tensor], variables: list[keras.Va
         UntraceableError: the step looks at a value, or assigns a variable that isn't listed.
     """
     with _LOCK:
-        before = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+        before = keras_private.global_generator()
         if before is not None:
             variables = [*variables, before.state]
         try:
@@ -51,17 +50,17 @@ def trace(step: Callable, examples: list[torch.Tensor], variables: list[keras.Va
             lines = str(error).strip().splitlines() or [""]
             raise UntraceableError(f"{type(error).__name__}: {lines[0][:200]}") from error
         finally:
-            after = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+            after = keras_private.global_generator()
             if before is None and after is not None:
                 # The step drew unseeded noise, for which Keras made its global generator inside the trace: of a fake
                 # tensor, which would stay there.
-                global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
+                keras_private.forget_global_generator()
 
 
 def draws_unseeded(error: UntraceableError) -> bool:
     """Whether a trace failed only because Keras's global generator did not exist yet; it does afterwards."""
     if isinstance(error, _UnseededError):
-        global_seed_generator()
+        keras_private.global_seed_generator()
         return True
     return False
 
@@ -94,7 +93,7 @@ def _recorded(step, examples, variables):
     finally:
         torch.set_rng_state(numbers)
     if unlisted:
-        if id(getattr(global_state.get_global_attribute(GLOBAL_SEED_GENERATOR), "state", None)) in unlisted:
+        if id(getattr(keras_private.global_generator(), "state", None)) in unlisted:
             raise _UnseededError("it draws from Keras's global generator")
         raise UntraceableError("it assigns a variable that the model doesn't track")
     graph = module.graph
