@@ -1,5 +1,6 @@
 """A traced step as a CUDA graph: one launch per step."""
 
+import threading
 from collections.abc import Callable
 
 import keras
@@ -24,17 +25,20 @@ def captured(forward: Callable, examples: list[torch.Tensor], values: list[torch
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.no_grad():
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on allocating
             outputs = forward(*own, *values)
         for value, old in zip(values, before, strict=True):
             value.copy_(old)
     torch.cuda.set_rng_state(generator)
 
+    lock = threading.Lock()  # all threads use one stream, and the graph has one place for its inputs and outputs
+
     def replay(*given):
-        for kept, new in zip(own, given, strict=True):
-            if len(kept) == size:
-                kept.copy_(new)
-        graph.replay()
-        return keras.tree.map_structure(lambda output: output.clone(), outputs)
+        with lock:
+            for kept, new in zip(own, given, strict=True):
+                if len(kept) == size:
+                    kept.copy_(new)
+            graph.replay()
+            return keras.tree.map_structure(lambda output: output.clone(), outputs)
 
     return replay
