@@ -4,10 +4,11 @@ Keras may rename or change any of it. :func:`find_missing` names what is gone, a
 to stock Keras. The three hooks of Keras's optimizers that ours override are in :mod:`kerasnets.optimizers.base`.
 """
 
+import contextlib
 import functools
 import inspect
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -52,7 +53,11 @@ __all__ = [
 _MODEL = ("_assert_compile_called", "_compile_config", "_compile_loss", "_flatten_layers", "_loss_tracker")
 _GRAPH = ("_operations", "_losses_override", "_call_has_training_arg")
 _LAYER = ("_inbound_nodes", "_outbound_nodes")
-_BY_BACKEND = {"jax": ("jax_state_sync",), "tensorflow": ("_distribute_strategy",), "torch": ()}
+_BY_BACKEND = {
+    "jax": ("jax_state_sync", "_jax_state_synced", "_purge_model_variables"),
+    "tensorflow": ("_distribute_strategy",),
+    "torch": (),
+}
 #: Methods, and the arguments that they are called with here.
 _METHODS = {
     "_run_through_graph": ("inputs", "operation_fn", "call_fn"),
@@ -181,9 +186,29 @@ def forget_jax_state(model: keras.Model) -> None:
     model._jax_state_synced = True
 
 
+def jax_state(model: keras.Model) -> dict[str, Iterable]:
+    """The values that Keras's JAX loop holds outside of the variables, by the name of their group."""
+    return (not model._jax_state_synced and getattr(model, "_jax_state", None)) or {}
+
+
+@contextlib.contextmanager
+def variables_not_emptied(model: keras.Model) -> Iterator[None]:
+    """Inside, Keras's JAX loop leaves the values in the variables until JAX deletes them."""
+
+    def leave(**groups):
+        model._jax_state = None  # it is older than what a callback has set
+
+    outermost = model.__dict__.setdefault("_purge_model_variables", leave) is leave
+    try:
+        yield
+    finally:
+        if outermost:
+            del model.__dict__["_purge_model_variables"]
+
+
 def is_emptied(variable: keras.Variable) -> bool:
-    """Whether Keras's JAX loop has taken the value out of a variable."""
-    return variable._value is None
+    """Whether a variable is without a value on JAX: Keras's loop has taken it out, or a step has used it up."""
+    return variable._value is None or variable._value.is_deleted()
 
 
 # Random numbers

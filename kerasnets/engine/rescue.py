@@ -28,7 +28,8 @@ def weights_kept(model: keras.Model, training: bool = False):
     """Leave `model` with the weights of its last finished step, however the loop inside ends.
 
     On JAX the first Ctrl-C takes effect at the end of a step that :func:`before_interrupts` wraps; a second one takes
-    effect at once. Other backends change variables in place, and need nothing.
+    effect at once. The variables keep their values until JAX deletes them, so that other threads have either the
+    weights of now or JAX's error that says so. Other backends change variables in place, and need nothing.
     """
     if keras.config.backend() != "jax":
         yield
@@ -39,7 +40,7 @@ def weights_kept(model: keras.Model, training: bool = False):
     kept = [*model.variables, *(optimizer.variables if optimizer is not None else ())]
     before = [variable.value for variable in kept]
     try:
-        with _first_interrupt_waits():
+        with _first_interrupt_waits(), keras_private.variables_not_emptied(model):
             yield
     except BaseException:
         model.jax_state_sync()

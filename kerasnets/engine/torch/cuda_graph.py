@@ -42,7 +42,7 @@ def captured(forward: Callable, examples: list[torch.Tensor], values: list[torch
             generator.graphsafe_set_state(unspoilt)  # a failed capture leaves its generator unusable
             return None
 
-    lock = threading.Lock()  # threads share the batch
+    lock = threading.Lock()  # all threads use one stream, and the graph has one place for its inputs and outputs
 
     def replay(*given):
         with lock:
