@@ -2,6 +2,7 @@
 
 nox                                 lint and tests on every backend (GPU sessions skip where there is no GPU)
 nox -s "tests(jax, cpu)"            one backend; arguments after -- go to pytest
+nox -s pythons lowest nightly       other Pythons, the lowest versions, and the Keras that comes next
 nox -s "keras_tests(jax)"           Keras's own tests through the fast path, against stock Keras (about ten minutes)
 nox -s "comparison(jax)"            the fast path against stock Keras in some 800 cases (half an hour)
 nox -s "soak(jax)"                  a training that is killed twenty times (five to ten minutes)
@@ -52,17 +53,53 @@ def tests(session: nox.Session, backend: str, device: str) -> None:
     if device == "gpu" and (reason := why_no_gpu()):
         session.skip(reason)
     install(session, backend, device)
-    # Many tests start a process: it shouldn't compile torch's and Keras's sources again, whatever the caller's setting.
-    environment = {"KERAS_BACKEND": backend, "PYTHONDONTWRITEBYTECODE": None}
-    workers = []
+    run_tests(session, backend, device)
+
+
+@nox.session(python=["3.12", "3.13"])
+def pythons(session: nox.Session) -> None:
+    """The tests on other versions of Python, with PyTorch."""
+    install(session, "torch")
+    run_tests(session, "torch")
+
+
+@nox.session(venv_backend="uv")
+@backends
+def lowest(session: nox.Session, backend: str) -> None:
+    """The tests with the lowest versions that pyproject.toml allows; only uv can install them."""
+    session.install("--resolution", "lowest-direct", *NEEDS["cpu"][backend])
+    run_tests(session, backend)
+
+
+@nox.session
+@backends
+def nightly(session: nox.Session, backend: str) -> None:
+    """The tests with keras-nightly."""
+    install(session, backend)
+    # Both packages have the module keras: what is installed last, stays.
+    session.install("--pre", "--no-deps", "--force-reinstall", "keras-nightly")
+    run_tests(session, backend)
+
+
+def run_tests(session: nox.Session, backend: str, device: str = "cpu") -> None:
+    environment, workers = {"KERAS_BACKEND": backend, "PYTHONDONTWRITEBYTECODE": None}, []
     if device == "cpu":
-        # One worker a core, and one thread each: PyTorch's threads get in each other's way on shared cores.
-        environment["OMP_NUM_THREADS"] = "1"
-        workers = ["-n", "auto", "--dist", "loadfile"]
-        # Most of the time on JAX is XLA's, for programs that run a few steps: let it compile once, and not for speed.
-        environment["JAX_COMPILATION_CACHE_DIR"] = str(Path(session.create_tmp()) / "jax")
-        environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+        environment, workers = on_cpu(session, backend), ["-n", "auto", "--dist", "loadfile"]
     session.run("python", "-m", "pytest", "--device", device, *workers, *session.posargs, env=environment)
+
+
+def on_cpu(session: nox.Session, backend: str) -> dict[str, str | None]:
+    """The environment of tests that run in one process per core."""
+    return {
+        "KERAS_BACKEND": backend,
+        # Many tests start a process, which shouldn't compile torch's and Keras's sources again.
+        "PYTHONDONTWRITEBYTECODE": None,
+        # PyTorch's threads get in each other's way on shared cores.
+        "OMP_NUM_THREADS": "1",
+        # Most of the time on JAX is XLA's, for programs that run a few steps: compile once, and not for speed.
+        "JAX_COMPILATION_CACHE_DIR": str(Path(session.create_tmp()) / "jax"),
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
 
 
 @nox.session
@@ -71,9 +108,7 @@ def keras_tests(session: nox.Session, backend: str) -> None:
     """Keras's own tests through the fast path: fails where one passes with stock Keras only."""
     # Whatever the backend, the tests import every framework and these packages.
     install(session, backend, "cpu", ".[jax,tensorflow]", "grain", "orbax-checkpoint", "pandas", "requests")
-    environment = {"KERAS_BACKEND": backend, "PYTHONDONTWRITEBYTECODE": None, "OMP_NUM_THREADS": "1"}
-    environment["JAX_COMPILATION_CACHE_DIR"] = str(Path(session.create_tmp()) / "jax")
-    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    environment = on_cpu(session, backend)
     session.run("python", "tests/keras_own/run.py", "-n", "auto", *session.posargs, env=environment)
 
 
@@ -82,10 +117,8 @@ def keras_tests(session: nox.Session, backend: str) -> None:
 def comparison(session: nox.Session, backend: str) -> None:
     """The fast path against stock Keras in many cases, each played both ways."""
     install(session, backend)
-    environment = {"KERAS_BACKEND": backend, "PYTHONDONTWRITEBYTECODE": None, "OMP_NUM_THREADS": "1"}
-    environment["JAX_COMPILATION_CACHE_DIR"] = str(Path(session.create_tmp()) / "jax")
-    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"  # all the programs here are small
+    # All the programs here are small.
+    environment = on_cpu(session, backend) | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     options = ["--device", "cpu", "--show-capture", "no", "-n", "auto", *session.posargs]
     session.run("python", "-m", "pytest", "tests/comparison/compare_fit.py", *options, env=environment)
 
@@ -95,7 +128,7 @@ def comparison(session: nox.Session, backend: str) -> None:
 def soak(session: nox.Session, backend: str) -> None:
     """A training that is killed twenty times at random moments (five to ten minutes)."""
     install(session, backend)
-    environment = {"KERAS_BACKEND": backend, "PYTHONDONTWRITEBYTECODE": None, "OMP_NUM_THREADS": "1"}
+    environment = on_cpu(session, backend)
     session.run("python", "-m", "pytest", "-s", "tests/soak/soak_kills.py", *session.posargs, env=environment)
 
 
