@@ -10,8 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from kerasnets import backend as backends
-from kerasnets import cli
+from kerasnets import backend as backends, cli
 
 FUNCTIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "softmax")
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import kerasnets
-from kerasnets import backend as backends
-from kerasnets import cli
+from kerasnets import backend as backends, cli
 
 
 def main(

@@ -18,8 +18,7 @@ from typing import Annotated, Literal
 import typer
 
 import kerasnets
-from kerasnets import backend as backends
-from kerasnets import cli
+from kerasnets import backend as backends, cli
 from kerasnets._internal import atomic
 
 

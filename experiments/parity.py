@@ -25,8 +25,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from kerasnets import backend as backends
-from kerasnets import cli
+from kerasnets import backend as backends, cli
 from kerasnets._internal import atomic
 from kerasnets.training import recipes
 

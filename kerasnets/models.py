@@ -13,6 +13,7 @@ import re
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -22,6 +23,9 @@ from kerasnets._internal import keras_private
 from kerasnets._internal.arguments import check_integer, check_number, check_path
 from kerasnets.engine.fallback import is_graph
 from kerasnets.engine.labels import loss_with_check
+
+#: What the checks are mixed into.
+_Base: Any = keras.Model if TYPE_CHECKING else object
 
 
 def _one_array(value):
@@ -44,7 +48,7 @@ def _fast(accelerate: bool | None) -> bool:
     return backend.accelerated() if accelerate is None else accelerate
 
 
-class _Checked:
+class _Checked(_Base):
     """Checks the arrays given to ``fit``, ``evaluate`` and the like; data in other forms goes through unchecked."""
 
     def compile(self, *args, **kwargs):

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import torch
 from gradients import assert_close, precision, value_and_gradients
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kerasnets import losses
 

@@ -5,15 +5,16 @@ import numbers
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 
-def check_number(name: str, value, low: float = 0.0, *, above: bool = False, below: float = math.inf) -> float:
+def check_number(name: str, value: Any, low: float = 0.0, *, above: bool = False, below: float = math.inf) -> float:
     """`value` as a Python float, once it is a number in [`low`, `below`), or in (`low`, `below`) where `above`.
 
     Raises:
         ValueError: it isn't; the message has `name`, the value and the range.
     """
-    if not isinstance(value, numbers.Real) or not low <= value < below or (above and value == low):
+    if not _is_real(value) or not low <= value < below or (above and value == low):
         hint = ""
         if name == "learning_rate" and hasattr(value, "learning_rate"):
             hint = " A schedule takes the base rate, and is itself given to the optimizer as its learning_rate."
@@ -24,16 +25,24 @@ def check_number(name: str, value, low: float = 0.0, *, above: bool = False, bel
     return float(value)
 
 
-def check_integer(name: str, value, low: int = 1, most: float = math.inf) -> int:
+def check_integer(name: str, value: Any, low: int = 1, most: float = math.inf) -> int:
     """`value` as a Python int, once it is a whole number from `low` to `most`.
 
     Raises:
         ValueError: it isn't; the message has `name`, the value and the range.
     """
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= value <= most:
+    if not _is_whole(value) or not low <= value <= most:
         upper = "" if most == math.inf else f" and ≤ {most:,}"
         raise ValueError(f"Invalid {name}: {value!r}; expected a whole number ≥ {low}{upper}.")
     return int(value)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def check_path(name: str, value) -> Path:
@@ -46,7 +55,7 @@ def check_path(name: str, value) -> Path:
 def check_sizes(name: str, values, count: int | None = None) -> tuple[int, ...]:
     """`values`, one or several, as a tuple of positive ints, `count` of them where given; else a ValueError."""
     given = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
-    whole = all(isinstance(size, numbers.Integral) and not isinstance(size, bool) and size > 0 for size in given)
+    whole = all(_is_whole(size) and size > 0 for size in given)
     if not given or not whole or (count is not None and len(given) != count):
         many = f"{count} positive whole numbers" if count else "positive whole numbers"
         raise ValueError(f"{name}={values!r}: expected {'one positive whole number' if count == 1 else many}.")

@@ -139,7 +139,7 @@ def _fit_sources(options: dict[str, Any], seed: int | None, engine: Engine | Non
     if seed is not None or (in_blocks and not by_stock):
         train = _train_arrays(options, seed)
         in_blocks &= train is None or not by_stock
-    if train is None and seed is None and in_blocks and engine.collects() and not options["validation_split"]:
+    if train is None and seed is None and in_blocks and _collects(engine) and not options["validation_split"]:
         train = _train_stream(options)
     test = None
     if train is not None and in_blocks and options["validation_data"] is not None:
@@ -155,7 +155,7 @@ def _train_arrays(options: dict[str, Any], seed: int | None) -> Source:
     given = [options[name] for name in ("x", "y", "sample_weight")]
     validation_data = options["validation_data"]
     if options["validation_split"] and validation_data is None and arrays_source(*given) is not None:
-        given, validation_data = split(*given, options["validation_split"])
+        given, validation_data = split((*given,), options["validation_split"])
     train = arrays_source(
         *given, batch_size=options["batch_size"], class_weight=options["class_weight"],
         seed=_seed(seed) if options["shuffle"] else None, epoch=options["initial_epoch"],
@@ -174,10 +174,14 @@ def _train_stream(options: dict[str, Any]) -> Source:
     return train
 
 
-def _test_source(engine: Engine, data, batch_size: int | None, steps: int | None) -> Source:
+def _collects(engine: Engine | None) -> bool:
+    return engine is not None and engine.collects()
+
+
+def _test_source(engine: Engine | None, data, batch_size: int | None, steps: int | None) -> Source:
     x, y, sample_weight = data
     source = arrays_source(x, y, sample_weight, batch_size=batch_size) if steps is None else None
-    if source is None and engine.collects():
+    if source is None and _collects(engine):
         source = stream_of(x, y, sample_weight, batch_size=batch_size, steps_per_epoch=steps, shuffle=False)
     return source
 

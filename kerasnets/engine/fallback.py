@@ -59,7 +59,8 @@ def warn_once(reason: str) -> None:
 
 def _frames_to_the_user() -> int:
     """How many frames lie between :func:`warn_once` and the code that called Keras or kerasnets."""
-    frame, level = sys._getframe(2), 2
+    frame: types.FrameType | None = sys._getframe(2)
+    level = 2
     while frame is not None and _root(frame.f_globals.get("__name__", "")) in _OURS:
         frame, level = frame.f_back, level + 1
     return level

@@ -95,7 +95,8 @@ class Engine:
 
     def forward(self) -> Callable:
         """A function of a NumPy batch of inputs to the NumPy outputs, compiled for each shape at its first use."""
-        model, changed = self.model, []
+        model = self.model
+        changed: list[int] = []
 
         def run(state, x):
             outputs, new = view(model, _call_of_here()).stateless_call(*state, x, training=False)

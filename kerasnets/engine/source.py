@@ -71,7 +71,7 @@ class Arrays(Blocks):
         self.n = len(leaves_of(self.inputs)[0])
         self.steps = -(-self.n // batch_size)
         self._full = self.n // batch_size
-        self._device_leaves = None
+        self._device_leaves: list | None = None
         self._device_rows: tuple[Any, list] = (None, [])
         self._host_order: tuple[Any, Any] = (None, None)
         self.building = True
@@ -245,9 +245,9 @@ def arrays_source(
         return None
 
 
-def split(x, y, sample_weight, share: float):
-    """Keras's own split of arrays into a training and a validation part."""
-    return array_slicing.train_validation_split((x, y, sample_weight), validation_split=share)
+def split(arrays: tuple, share: float):
+    """Keras's own split of images, labels and weights into a training and a validation part."""
+    return array_slicing.train_validation_split(arrays, validation_split=share)
 
 
 class _NotDenseError(Exception):

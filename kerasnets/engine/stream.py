@@ -131,7 +131,8 @@ class Stream(Blocks):
         One batch that isn't joined is for stock Keras's step. Yields nothing where the data has ended.
         """
         begin, end = self.blocks[self._position]
-        self._pulled, waiting, form, error = 0, [], None, None
+        waiting: list = []
+        self._pulled, form, error = 0, None, None
         while self._pulled < end - begin:
             try:
                 batch = next(iterator)

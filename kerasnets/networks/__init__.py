@@ -8,6 +8,10 @@ import difflib
 import inspect
 from collections.abc import Callable
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
 
 #: Name of the network (the document's class) → the file that defines it, in the documents' order of first appearance.
 _FILES = {
@@ -39,7 +43,7 @@ def definition(name: str) -> Callable:
     return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
 
 
-def build(name: str, /, **options):
+def build(name: str, /, **options: Any) -> "keras.Model":
     """Build one of the documents' networks, with PyTorch's initial weights.
 
     Args:

@@ -12,6 +12,6 @@ def check_data_format(value: str | None) -> str:
     return check_choice("data_format", value, ("channels_last", "channels_first"))
 
 
-def channel_shape(input_shape: tuple[int, int], data_format: str) -> tuple[int, int, int]:
+def channel_shape(input_shape: tuple[int, ...], data_format: str) -> tuple[int, ...]:
     """The shape of a grey image with its channel axis where `data_format` wants it."""
     return (1, *input_shape) if data_format == "channels_first" else (*input_shape, 1)

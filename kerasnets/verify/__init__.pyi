@@ -1,1 +1,6 @@
-from . import benchmark, originals, parity, relay
+from . import (
+    benchmark as benchmark,
+    originals as originals,
+    parity as parity,
+    relay as relay,
+)

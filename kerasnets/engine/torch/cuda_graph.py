@@ -44,14 +44,13 @@ def captured(forward: Callable, examples: list[torch.Tensor], values: list[torch
 
     lock = threading.Lock()  # all threads use one stream, and the graph has one place for its inputs and outputs
 
-    def replay(*given):
+    def replay(*given, _reads=(forward, values)):  # the graph has their addresses: they must stay alive
         with lock:
             for kept, new in zip(batch, given, strict=True):
                 kept.copy_(new)
             graph.replay()
             return keras.tree.map_structure(lambda output: None if output is None else output.clone(), outputs)
 
-    replay.reads = forward, values  # by their addresses: the constants of `forward`, too, have to stay alive
     return replay
 
 

@@ -6,6 +6,7 @@ without layers and without autograd. On a GPU it is captured as a CUDA graph.
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import torch
@@ -120,6 +121,7 @@ def _convert_constants(module: torch.fx.GraphModule) -> None:
     What comes of it is still copied in every step, since the step may change it.
     """
     aten, graph = torch.ops.aten, module.graph
+    node: Any
     for node in list(graph.nodes):
         if node.target not in (aten._to_copy.default, aten.lift_fresh_copy.default):
             continue
@@ -135,7 +137,7 @@ def _convert_constants(module: torch.fx.GraphModule) -> None:
         graph.erase_node(node)
 
 
-def _constant(module: torch.fx.GraphModule, node: torch.fx.Node) -> torch.Tensor | None:
+def _constant(module: torch.fx.GraphModule, node: Any) -> torch.Tensor | None:
     """The value of `node` if it is the same in every step."""
     if node.op == "get_attr":
         return getattr(module, node.target)
@@ -162,7 +164,8 @@ def _add_gradients_to_velocities(graph: torch.fx.Graph) -> None:
             options[name] for name in ("weight_decay", "dampening", "nesterov", "maximize")
         ):
             continue
-        merged, others = [], []
+        merged: list[tuple] = []
+        others: list[tuple] = []
         for entry in zip(*node.args, strict=True):
             gradient = entry[1]
             is_product = gradient.target is aten.mm.default and len(gradient.users) == 1

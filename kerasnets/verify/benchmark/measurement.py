@@ -10,8 +10,7 @@ from datetime import date
 from statistics import median
 from typing import Any
 
-from kerasnets import backend as backends
-from kerasnets import data
+from kerasnets import backend as backends, data
 from kerasnets._internal.arguments import check_integer
 from kerasnets.verify.benchmark import targets
 from kerasnets.verify.benchmark.parent import Job, Worker, WorkerError, environment
