@@ -35,9 +35,8 @@ def weights_kept(model: keras.Model, training: bool = False):
         yield
         return
     optimizer = getattr(model, "optimizer", None)
-    if (
-        training and model.built and optimizer is not None and not optimizer.built
-    ):  # else its variables would have no values to go back to
+    # Else its variables would have no values to go back to.
+    if training and model.built and optimizer is not None and not optimizer.built:
         optimizer.build(model.trainable_variables)
     kept = [*model.variables, *(optimizer.variables if optimizer is not None else ())]
     before = [variable.value for variable in kept]

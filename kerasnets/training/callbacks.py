@@ -44,6 +44,11 @@ class StepLog(keras.callbacks.Callback):
         super().__init__()
         self.every = check_integer("every", every)
 
+    @property
+    def looks_every(self) -> int:
+        """How many steps may run at once: the fast fit asks for this."""
+        return self.every
+
     def on_epoch_begin(self, epoch, logs=None):  # noqa: D102
         self._epoch, self._total = epoch, 0.0
 
