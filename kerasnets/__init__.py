@@ -4,7 +4,7 @@
 >>> kerasnets.list_networks()
 ['NeuralNetwork', 'NeuralNetwork_v1', 'ConvNeuralNetwork', 'Net', 'FashionNetwork', 'Network', 'Network2']
 
-Importing this package is cheap: Keras, the backend and the rooms of the library are loaded at their first use.
+Importing this package is cheap: Keras, the backend and the submodules are loaded at first use.
 """
 
 import lazy_loader as _lazy
@@ -23,5 +23,5 @@ def _register(_keras):
     """Register kerasnets' classes as soon as Keras is there, so that ``keras.models.load_model`` knows them."""
     from importlib import import_module
 
-    for room in ("initializers", "layers", "losses", "schedules", "optimizers", "models"):
-        import_module(f"kerasnets.{room}")
+    for name in ("initializers", "layers", "losses", "schedules", "optimizers", "models"):
+        import_module(f"kerasnets.{name}")

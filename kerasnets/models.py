@@ -52,9 +52,9 @@ class _Checked(_Base):
     """Checks the arrays given to ``fit``, ``evaluate`` and the like; data in other forms goes through unchecked."""
 
     def compile(self, *args, **kwargs):
-        """``keras.Model.compile``; a saved model says ``jit_compile`` as it was given here, ``"auto"`` unless it was.
+        """``keras.Model.compile``; a saved model keeps ``jit_compile`` as given here, ``"auto"`` by default.
 
-        Keras saves what ``"auto"`` came to: a model from JAX, where that is True, would run through ``torch.compile``
+        Keras saves what ``"auto"`` resolved to: a model from JAX, where that is True, would run through ``torch.compile``
         on torch, where it is False, and a model from torch would run uncompiled on JAX.
         """
         super().compile(*args, **kwargs)
@@ -90,7 +90,7 @@ class _Checked(_Base):
 
         Raises:
             ValueError: epochs or batch size are below 1, or shapes, lengths or label values don't fit the model.
-            TypeError: the images are no numbers, or not yet scaled floats.
+            TypeError: the images are not numbers, or are not scaled to floats.
         """
         given = inspect.signature(keras.Model.fit).bind(self, x, y, *args, **kwargs)
         given.apply_defaults()
@@ -110,7 +110,7 @@ class _Checked(_Base):
         try:
             return engine.fit(self, super().fit, x, y, *args, fast=_fast(accelerate), seed=seed, **kwargs)
         except BaseException:
-            self.train_function = None  # to be made anew: TensorFlow would go on with the half of it that was traced
+            self.train_function = None  # TensorFlow would go on with a half-traced function
             raise
 
     def evaluate(self, x=None, y=None, *args, accelerate: bool | None = None, **kwargs):
@@ -146,15 +146,15 @@ class _Checked(_Base):
         """Check that images and labels fit the compiled model, as ``fit`` and ``evaluate`` do before they begin.
 
         Args:
-            x: images ``(n, *input_shape[1:])``; what is no array (a generator, a loader) is not looked at.
+            x: images ``(n, *input_shape[1:])``; data in other forms (a generator, a loader) is not checked.
             y: labels ``(n,)`` or what the loss takes; None: images only.
             training: batch size and held-out share of a training, to find a last batch too small for batch
-                normalisation; None: no training is meant.
+                normalization; None if this is not a training run.
             needs_labels: whether images without labels are an error.
 
         Raises:
             ValueError: shapes, lengths or label values don't fit the model; the message names them.
-            TypeError: the images are no floats, or the labels no array.
+            TypeError: the images are not floats, or the labels are not an array.
         """
         if x is None:
             raise TypeError("The images are None; expected an array or a data set.")
@@ -169,10 +169,10 @@ class _Checked(_Base):
             if y is not None:
                 raise TypeError(f"The labels are a {type(y).__name__}; expected an array, as np.asarray(labels) gives.")
             if needs_labels and loss is not None:
-                raise ValueError(f"{len(images)} images and no labels: expected y, one label an image.")
+                raise ValueError(f"{len(images)} images and no labels: expected y, one label per image.")
         else:
             if len(labels) != len(images):
-                raise ValueError(f"{len(images)} images and {len(labels)} labels: expected one label an image.")
+                raise ValueError(f"{len(images)} images and {len(labels)} labels: expected one label per image.")
             if hasattr(loss, "check_targets"):
                 self._check_labels(loss, labels)
         if training is not None:
@@ -214,8 +214,8 @@ def check_images(x, input_shape: tuple[int | None, ...]) -> None:
         input_shape: the model's, with None for the batch axis.
 
     Raises:
-        TypeError: `x` holds no floats (raw 0…255 pixels, text, objects).
-        ValueError: `x` has another shape, or no image at all.
+        TypeError: `x` is not an array of floats (raw 0…255 pixels, text, objects).
+        ValueError: `x` has another shape, or is empty.
     """
     expected = tuple(input_shape[1:])
     shape = tuple(x.shape)
@@ -228,7 +228,7 @@ def check_images(x, input_shape: tuple[int | None, ...]) -> None:
             hint = " Leave the channel axis out: the network adds its own."
         raise ValueError(f"The images have shape {shape}; expected {text}.{hint}")
     if shape[0] == 0:
-        raise ValueError(f"The images have shape {shape}: there is none. Expected {text} with n of at least 1.")
+        raise ValueError(f"The images have shape {shape}: there are no images. Expected {text} with n of at least 1.")
     dtype = keras.backend.standardize_dtype(x.dtype) if not isinstance(x, np.ndarray) else x.dtype.name
     if "float" not in dtype:
         hint = " Pixels 0…255 become such by x.astype('float32') / 127.5 - 1." if dtype == "uint8" else ""

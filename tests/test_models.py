@@ -137,7 +137,7 @@ def test_wrong_number_of_labels(model, arrays):
         ((20, 1, 28, 28), r"Leave the channel axis out"),
         ((20, 28, 28, 1), r"Leave the channel axis out"),
         ((20, 784), r"\(20, 784\); expected \(n, 28, 28\)"),
-        ((0, 28, 28), "there is none"),
+        ((0, 28, 28), "there are no images"),
     ],
 )
 def test_images_of_the_wrong_shape(model, arrays, shape, message):

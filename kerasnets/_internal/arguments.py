@@ -1,4 +1,4 @@
-"""Checks of arguments that several rooms share; each gives the argument back in its plain Python type."""
+"""Argument checks shared by several modules; each returns the argument as a plain Python value."""
 
 import math
 import numbers

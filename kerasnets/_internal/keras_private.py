@@ -141,7 +141,7 @@ def assert_compiled(model: keras.Model, method: str) -> None:
 
 
 def compile_record(model: keras.Model) -> Any:
-    """An object that ``compile`` makes anew, with the arguments in its ``config``; None before."""
+    """An object that every ``compile`` replaces, with the arguments in its ``config``; None before the first."""
     return getattr(model, "_compile_config", None)
 
 
@@ -228,5 +228,5 @@ def torch_seeding_code() -> types.CodeType:
 
 
 def forget_global_generator() -> None:
-    """Let Keras make that generator anew."""
+    """Make Keras create that generator again when it is next needed."""
     global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)

@@ -262,7 +262,7 @@ def _set_strides(callbacks: BlockCallbacks, in_fit: bool = False) -> None:
 def _function(model: keras.Model, engine: Engine | None, kind: str, source: Source):
     """Inside, Keras's loop calls the engine, if there is one; afterwards the model has Keras's own function.
 
-    Keras makes that function anew after a ``compile``, and so do the engines that compile theirs for good.
+    Keras creates that function again after a ``compile``, and so do the engines that compile their own.
     """
     name = f"{kind}_function"
     if engine is None and getattr(type(model), f"make_{name}") is not getattr(keras.Model, f"make_{name}"):

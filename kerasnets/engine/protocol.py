@@ -34,7 +34,7 @@ class Engine(Protocol):
     def block(self, kind: str, source: Arrays | Stream, stock: Callable) -> Callable:
         """A function in place of Keras's ``{kind}_function`` that runs the source's next block of steps.
 
-        `stock` is Keras's own: a program that is compiled for good is made anew when Keras made a new one. A step that
+        `stock` is Keras's own: a compiled program is replaced when Keras has replaced this function. A step that
         turns out not to be traceable runs through it, in the same call.
         """
 

@@ -1,7 +1,7 @@
-"""The documents' networks, one Keras definition each.
+"""The tutorials' networks, one Keras definition each.
 
 Every image network takes float images ``(batch, height, width)``, in [-1, 1] as :func:`kerasnets.load_data` gives them,
-and adds the channel axis itself. The layers have the names that they have as attributes in the PyTorch originals.
+and adds the channel axis itself. Layers are named after the attributes of the PyTorch originals.
 """
 
 import difflib
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
-#: Name of the network (the document's class) → the file that defines it, in the documents' order of first appearance.
+#: Name of the network (the tutorial's class) → the file that defines it, in order of first appearance.
 _FILES = {
     "NeuralNetwork": "neural_network",
     "NeuralNetwork_v1": "neural_network",
@@ -44,11 +44,11 @@ def definition(name: str) -> Callable:
 
 
 def build(name: str, /, **options: Any) -> "keras.Model":
-    """Build one of the documents' networks, with PyTorch's initial weights.
+    """Build one of the tutorials' networks, initialized as PyTorch would.
 
     Args:
         name: one of :func:`list_networks`.
-        **options: the network's own options; each has the document's value as default.
+        **options: the network's own options; each defaults to the tutorial's value.
 
     Returns:
         A Functional or Sequential ``keras.Model``, not compiled.

@@ -1,4 +1,4 @@
-"""``ConvNeuralNetwork`` (document 002, §7.2.2)."""
+"""``ConvNeuralNetwork``, from "How to create a neural network with PyTorch", §7.2.2."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def ConvNeuralNetwork(
     Args:
         filters: filters of the convolutions, one block each.
         hidden: units of the hidden linear layers.
-        dropout: share of the hidden features that is dropped in training.
+        dropout: fraction of the hidden features dropped in training.
         classes: number of classes, the units of the last layer.
         input_shape: height and width of the images, in pixels; each block halves them, rounding down.
         data_format: ``"channels_last"`` or ``"channels_first"``, inside the network only; default: Keras's configured

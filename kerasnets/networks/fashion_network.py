@@ -1,4 +1,4 @@
-"""``FashionNetwork`` (document 003)."""
+"""``FashionNetwork``, from the book chapter "Working with neural networks"."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def FashionNetwork(
     Args:
         hidden: units of the hidden layers.
         output: ``"log_softmax"`` (for ``NLLLoss``), ``"softmax"`` or ``"logits"`` (for ``CrossEntropyLoss``).
-        dropout: share of the hidden features that is dropped in training; 0.25 in the document's second version.
+        dropout: fraction of the hidden features dropped in training; 0.25 in the chapter's second version.
         classes: number of classes, the units of the last layer.
         input_shape: height and width of the images, in pixels.
 

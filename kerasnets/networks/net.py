@@ -1,4 +1,4 @@
-"""``Net`` (document 001)."""
+"""``Net``, from "Neural Network", chapter 2.1.3 of the Chinese PyTorch Tutorial."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,7 @@ def Net(
 ) -> keras.Model:
     """One 3×3 convolution without padding, ReLU, max-pooling 2, ReLU again, flatten, one linear layer.
 
-    For the document's 32×32 images the maps are 30×30, then 15×15, and 6 of them flatten to the document's 1350
-    features.
+    The tutorial's 32×32 images give feature maps of 30×30, then 15×15; six of them flatten to 1350 features.
 
     Args:
         filters: filters of the convolution.
@@ -34,7 +33,7 @@ def Net(
     (classes,) = check_sizes("classes", classes, 1)
     input_shape = check_sizes("input_shape", input_shape, 2)
     if min(input_shape) < 4:
-        raise ValueError(f"input_shape={input_shape!r}: expected at least 4 pixels a side.")
+        raise ValueError(f"input_shape={input_shape!r}: expected at least 4 pixels per side.")
     data_format = check_data_format(data_format)
 
     inputs = keras.Input(input_shape, name="image")

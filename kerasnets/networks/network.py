@@ -1,4 +1,4 @@
-"""``Network`` (document 004)."""
+"""``Network``, from "Building neural networks with PyTorch"."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def Network(hidden: int = 256, classes: int = 10, input_shape: Sequence[int] = (
         A Functional model: float ``(batch, *input_shape)`` → probabilities ``(batch, classes)``.
 
     Raises:
-        ValueError: a size is no positive whole number.
+        ValueError: a size is not a positive whole number.
     """
     (hidden,) = check_sizes("hidden", hidden, 1)
     (classes,) = check_sizes("classes", classes, 1)

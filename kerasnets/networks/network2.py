@@ -1,4 +1,4 @@
-"""``Network2`` (document 004), in the document's three forms."""
+"""``Network2``, from "Building neural networks with PyTorch", in the tutorial's three forms."""
 
 from collections.abc import Sequence
 
@@ -20,17 +20,16 @@ def Network2(
 ) -> keras.Model:
     """Two hidden layers with ReLU, and softmax at the end.
 
-    The three forms compute the same and differ in their names, as the document's three ways to write the network do:
+    The three forms compute the same outputs and differ in their names, like the tutorial's three versions:
 
     - ``"class"``: a Functional model with the class's ``fc1``, ``fc2``, ``fc3``;
     - ``"sequential"``: a Sequential model whose layers are named by position, ``0`` … ``5``;
-    - ``"named"``: a Sequential model with the names of the document's ``OrderedDict``, ``fc1`` … ``softmax``.
+    - ``"named"``: a Sequential model with the names of the tutorial's ``OrderedDict``, ``fc1`` … ``softmax``.
 
-    What is ``model[0]`` there? An image input puts the flattening layer first here, where the document flattens the
-    images beforehand, and Keras's ``model.layers`` counts it: the document's ``model[0]`` is ``model.layers[1]`` in the
-    two Sequential forms (in the form ``"class"`` the input comes before it as ``layers[0]``, so it is ``layers[2]``).
-    By name nothing moves: it is ``model.get_layer("0")`` in the form ``"sequential"`` and ``model.get_layer("fc1")``
-    in the other two. Its weight is ``.kernel``, transposed: ``(784, 128)``.
+    The tutorial's ``model[0]`` is ``model.layers[1]`` in the two Sequential forms, because the images are flattened by
+    a layer here and beforehand in the tutorial; in the form ``"class"`` the input layer counts too, so it is
+    ``layers[2]``. By name it is ``model.get_layer("0")`` in the form ``"sequential"`` and ``model.get_layer("fc1")`` in
+    the other two. Its weight is ``.kernel``, transposed: ``(784, 128)``.
 
     Args:
         form: ``"class"``, ``"sequential"`` or ``"named"``.

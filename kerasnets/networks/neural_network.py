@@ -1,4 +1,7 @@
-"""``NeuralNetwork`` (documents 000 and 002) and its wider sister ``NeuralNetwork_v1`` (document 002, §7.2.1)."""
+"""``NeuralNetwork`` and the deeper ``NeuralNetwork_v1``.
+
+From PyTorch's "Build the Neural Network" and from "How to create a neural network with PyTorch" (v1: §7.2.1).
+"""
 
 from collections.abc import Sequence
 
@@ -24,7 +27,7 @@ def NeuralNetwork(
         A Functional model: float ``(batch, *input_shape)`` → logits ``(batch, classes)``.
 
     Raises:
-        ValueError: a size is no positive whole number.
+        ValueError: a size is not a positive whole number.
     """
     return _perceptron("NeuralNetwork", hidden, classes, input_shape)
 
@@ -32,7 +35,7 @@ def NeuralNetwork(
 def NeuralNetwork_v1(
     hidden: Sequence[int] = (1024, 1024, 512, 512), classes: int = 10, input_shape: Sequence[int] = (28, 28)
 ) -> keras.Model:
-    """:func:`NeuralNetwork` with four hidden layers: the document's first try at more than 87 % on Fashion-MNIST.
+    """:func:`NeuralNetwork` with four hidden layers: the tutorial's first attempt to beat 87 % on Fashion-MNIST.
 
     Args:
         hidden: units of the hidden layers.
@@ -43,7 +46,7 @@ def NeuralNetwork_v1(
         A Functional model: float ``(batch, *input_shape)`` → logits ``(batch, classes)``.
 
     Raises:
-        ValueError: a size is no positive whole number.
+        ValueError: a size is not a positive whole number.
     """
     return _perceptron("NeuralNetwork_v1", hidden, classes, input_shape)
 
