@@ -54,8 +54,8 @@ class _Checked(_Base):
     def compile(self, *args, **kwargs):
         """``keras.Model.compile``; a saved model keeps ``jit_compile`` as given here, ``"auto"`` by default.
 
-        Keras saves what ``"auto"`` resolved to: a model from JAX, where that is True, would run through ``torch.compile``
-        on torch, where it is False, and a model from torch would run uncompiled on JAX.
+        Keras saves what ``"auto"`` resolved to: a model from JAX, where that is True, would run through
+        ``torch.compile`` on torch, where it is False, and a model from torch would run uncompiled on JAX.
         """
         super().compile(*args, **kwargs)
         given = inspect.signature(keras.Model.compile).bind(self, *args, **kwargs)

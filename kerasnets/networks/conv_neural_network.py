@@ -44,7 +44,7 @@ def ConvNeuralNetwork(
     input_shape = check_sizes("input_shape", input_shape, 2)
     if min(input_shape) < 2 ** len(filters):
         raise ValueError(
-            f"input_shape={input_shape!r}: expected at least {2 ** len(filters)} pixels a side, which {len(filters)} "
+            f"input_shape={input_shape!r}: expected at least {2 ** len(filters)} pixels per side, which {len(filters)} "
             "poolings halve to 1."
         )
     data_format = check_data_format(data_format)

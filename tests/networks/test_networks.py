@@ -202,7 +202,7 @@ def test_unknown_option_lists_the_right_ones():
         ("NeuralNetwork", {"classes": -1}, "classes=-1: expected one positive whole number"),
         ("NeuralNetwork", {"input_shape": (28,)}, r"input_shape=\(28,\): expected 2 positive whole numbers"),
         ("ConvNeuralNetwork", {"dropout": 1.0}, "Invalid dropout: 1.0; expected a finite number ≥ 0 and < 1"),
-        ("ConvNeuralNetwork", {"input_shape": (7, 28)}, "at least 8 pixels a side"),
+        ("ConvNeuralNetwork", {"input_shape": (7, 28)}, "at least 8 pixels per side"),
         ("ConvNeuralNetwork", {"data_format": "NCHW"}, "data_format='NCHW': expected one of 'channels_last'"),
         ("Net", {"input_shape": (3, 3)}, "at least 4 pixels"),
         (
