@@ -90,8 +90,7 @@ def draw_autograd(model, out: Path) -> list[str]:
 def save_for_netron(model, out: Path) -> list[str]:
     """The files that Netron opens: Keras's own, and ONNX where its packages are there."""
     model.save(out / "model.keras")
-    needs = {"torch": ("onnx", "onnxscript"), "jax": ("tf2onnx", "tensorflow"), "tensorflow": ("tf2onnx",)}
-    missing = [name for name in needs[backends.backend()] if find_spec(name) is None]
+    missing = [name for name in backends.onnx_packages() if find_spec(name) is None]
     if missing:
         print(f"ONNX: not written; needs: pip install {' '.join(missing)}")
         return ["model.keras"]

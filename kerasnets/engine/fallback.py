@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 import keras
 
+from kerasnets.backend import BACKENDS
+
 #: Attributes that don't act in a step: the graph, what is called when a layer is built, and bookkeeping.
 _NOT_IN_A_STEP = {
     "_tracker", "_layers", "_modules", "_parameters", "_buffers", "_torch_params", "_inbound_nodes", "_outbound_nodes",
@@ -182,7 +184,7 @@ def is_foreign_function(value) -> bool:
     return False
 
 
-_LIBRARIES = (*_OURS, "torch", "jax", "jaxlib", "tensorflow", "numpy", "builtins", "functools", "optree")
+_LIBRARIES = (*_OURS, *BACKENDS, "jaxlib", "numpy", "builtins", "functools", "optree")
 
 
 def is_ours(cls: type) -> bool:
