@@ -28,7 +28,7 @@ import typer
 from kerasnets import backend as backends
 from kerasnets import cli
 from kerasnets._internal import atomic
-from kerasnets.data.datasets import NAMES
+from kerasnets.data.datasets import GREY_NAMES
 from kerasnets.training import recipes
 
 NETWORKS = tuple(dict.fromkeys(recipe.network for recipe in recipes.RECIPES))
@@ -45,7 +45,7 @@ def main(
         Literal["float64", "float32"] | None, typer.Option(help="Compute in this type only.  [default: both]")
     ] = None,
     dataset: Annotated[
-        Literal[*NAMES] | None,
+        Literal[*GREY_NAMES] | None,
         typer.Option(help="Data set.  [default: the document's if it is there, else the sample]"),
     ] = None,
     seed: cli.Seed = 0,

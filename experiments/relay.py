@@ -20,7 +20,7 @@ import typer
 from kerasnets import backend as backends
 from kerasnets import cli
 from kerasnets._internal import atomic
-from kerasnets.data.datasets import NAMES
+from kerasnets.data.datasets import GREY_NAMES
 from kerasnets.verify import relay
 
 
@@ -33,7 +33,7 @@ def main(
         Literal["float64", "float32"] | None, typer.Option(help="Compute in this type only.  [default: both]")
     ] = None,
     dataset: Annotated[
-        Literal[*NAMES] | None,
+        Literal[*GREY_NAMES] | None,
         typer.Option(help="Data set.  [default: the document's if it is there, else the sample]"),
     ] = None,
     seed: cli.Seed = 0,

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from kerasnets import backend as backends
-from kerasnets.data.datasets import NAMES
+from kerasnets.data.datasets import GREY_NAMES
 
 Backend = Annotated[
     Literal[*backends.BACKENDS] | None,
@@ -30,7 +30,7 @@ def OutOption(**options):  # noqa: N802 (it stands for a class of options)
 
 Out = Annotated[Path, OutOption()]
 Dataset = Annotated[
-    Literal[*NAMES], typer.Option(help="Data set; the sample ships with kerasnets, the others are full.")
+    Literal[*GREY_NAMES], typer.Option(help="Data set; the sample ships with kerasnets, the others are full.")
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs.  [default: the document's]", show_default=False)]
 BatchSize = Annotated[
