@@ -10,6 +10,7 @@ nox -s notebooks                    runs the notebooks on every backend (a minut
 nox -s reproduce                    trains everything on full data and writes docs/results.md (about an hour)
 """
 
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,13 +22,12 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "tests"]
 nox.options.error_on_missing_interpreters = False
 
-#: Backend → what it needs on a CPU, and on a GPU (torch's packages have CUDA in them on Linux).
-NEEDS = {
-    "cpu": {"torch": [".[dev,graph]"], "jax": [".[dev,jax]"], "tensorflow": [".[dev,tensorflow,tensorboard]"]},
-    "gpu": {"torch": [".[dev]"], "jax": [".[dev]", "jax[cuda13]"], "tensorflow": [".[dev]", "tensorflow[and-cuda]"]},
-}
+# By its path: kerasnets and its requirements are not installed where nox runs.
+BACKENDS = runpy.run_path(str(Path(__file__).with_name("kerasnets") / "backend" / "choice.py"))["BACKENDS"]
+#: Backend → the further extra that is tested with it.
+TESTED_WITH = {"torch": "graph", "tensorflow": "tensorboard"}
 
-backends = nox.parametrize("backend", [nox.param(name, id=name) for name in NEEDS["cpu"]])
+backends = nox.parametrize("backend", [nox.param(name, id=name) for name in BACKENDS])
 devices = nox.parametrize("device", [nox.param(name, id=name) for name in ("cpu", "gpu")])
 
 
@@ -41,8 +41,17 @@ def why_no_gpu() -> str | None:
     return None
 
 
+def requirements(backend: str, device: str) -> list[str]:
+    """What the tests need on a backend and device."""
+    if device == "gpu":
+        gpu = BACKENDS[backend].gpu
+        return [".[dev]", gpu] if gpu else [".[dev]"]
+    extras = filter(None, ("dev", BACKENDS[backend].extra, TESTED_WITH.get(backend)))
+    return [f".[{','.join(extras)}]"]
+
+
 def install(session: nox.Session, backend: str, device: str = "cpu", *more: str) -> None:
-    session.install("-c", "constraints.txt", *NEEDS[device][backend], *more)
+    session.install("-c", "constraints.txt", *requirements(backend, device), *more)
 
 
 @nox.session
@@ -107,7 +116,8 @@ def on_cpu(session: nox.Session, backend: str) -> dict[str, str | None]:
 def keras_tests(session: nox.Session, backend: str) -> None:
     """Keras's own tests through the fast path: fails where one passes with stock Keras only."""
     # Whatever the backend, the tests import every framework and these packages.
-    install(session, backend, "cpu", ".[jax,tensorflow]", "grain", "orbax-checkpoint", "pandas", "requests")
+    extras = ",".join(known.extra for known in BACKENDS.values() if known.extra)
+    install(session, backend, "cpu", f".[{extras}]", "grain", "orbax-checkpoint", "pandas", "requests")
     environment = on_cpu(session, backend)
     session.run("python", "tests/keras_own/run.py", "-n", "auto", *session.posargs, env=environment)
 

@@ -92,8 +92,7 @@ def save_for_netron(model, out: Path) -> list[str]:
     """The files that Netron opens: Keras's own, and ONNX where its packages are there."""
     with atomic.replaced(out / "model.keras") as unfinished:
         model.save(unfinished)
-    needs = {"torch": ("onnx", "onnxscript"), "jax": ("tf2onnx", "tensorflow"), "tensorflow": ("tf2onnx",)}
-    missing = [name for name in needs[backends.backend()] if find_spec(name) is None]
+    missing = [name for name in backends.onnx_packages() if find_spec(name) is None]
     if missing:
         print(f"ONNX: not written; needs: pip install {' '.join(missing)}")
         return ["model.keras"]

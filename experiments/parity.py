@@ -27,6 +27,7 @@ import typer
 
 from kerasnets import backend as backends, cli
 from kerasnets._internal import atomic
+from kerasnets.data.datasets import GREY_NAMES
 from kerasnets.training import recipes
 
 NETWORKS = tuple(dict.fromkeys(recipe.network for recipe in recipes.RECIPES))
@@ -43,7 +44,7 @@ def main(
         Literal["float64", "float32"] | None, typer.Option(help="Compute in this type only.  [default: both]")
     ] = None,
     dataset: Annotated[
-        Literal["mnist", "fashion_mnist", "kmnist", "fashion_mnist_sample"] | None,
+        Literal[*GREY_NAMES] | None,
         typer.Option(help="Data set.  [default: the document's if it is there, else the sample]"),
     ] = None,
     seed: cli.Seed = 0,

@@ -19,17 +19,20 @@ import typer
 
 from kerasnets import backend as backends, cli
 from kerasnets._internal import atomic
+from kerasnets.data.datasets import GREY_NAMES
 from kerasnets.verify import relay
 
 
 def main(
     network: Annotated[str, typer.Option(help="The network to train.")] = "NeuralNetwork",
-    order: Annotated[str, typer.Option("--backends", help="Keras backends, one an epoch.")] = "torch,jax,tensorflow",
+    order: Annotated[str, typer.Option("--backends", help="Keras backends, one an epoch.")] = ",".join(
+        backends.BACKENDS
+    ),
     dtype: Annotated[
         Literal["float64", "float32"] | None, typer.Option(help="Compute in this type only.  [default: both]")
     ] = None,
     dataset: Annotated[
-        Literal["mnist", "fashion_mnist", "kmnist", "fashion_mnist_sample"] | None,
+        Literal[*GREY_NAMES] | None,
         typer.Option(help="Data set.  [default: the document's if it is there, else the sample]"),
     ] = None,
     seed: cli.Seed = 0,

@@ -10,17 +10,16 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from kerasnets import backend as backends
+from kerasnets.data.datasets import GREY_NAMES
 
 Backend = Annotated[
-    Literal["torch", "jax", "tensorflow"] | None,
+    Literal[*backends.BACKENDS] | None,
     typer.Option(help="Keras backend.  [default: KERAS_BACKEND, else torch]", show_default=False),
 ]
-Device = Annotated[
-    Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute; auto takes a GPU if there is one.")
-]
+Device = Annotated[Literal[*backends.DEVICES], typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
 
 Precision = Annotated[
-    Literal["float32", "tf32", "bfloat16"], typer.Option(help="What products and convolutions are computed in.")
+    Literal[*backends.PRECISIONS], typer.Option(help="What products and convolutions are computed in.")
 ]
 
 
@@ -31,8 +30,7 @@ def OutOption(**options):  # noqa: N802 (it stands for a class of options)
 
 Out = Annotated[Path, OutOption()]
 Dataset = Annotated[
-    Literal["mnist", "fashion_mnist", "kmnist", "fashion_mnist_sample"],
-    typer.Option(help="Data set; the sample ships with kerasnets, the others are full."),
+    Literal[*GREY_NAMES], typer.Option(help="Data set; the sample ships with kerasnets, the others are full.")
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs.  [default: the document's]", show_default=False)]
 BatchSize = Annotated[

@@ -1,5 +1,8 @@
 """The choice of backend and device, in fresh processes: Keras reads it once, at its first import."""
 
+import ast
+from pathlib import Path
+
 import keras
 import pytest
 from processes import run
@@ -72,6 +75,25 @@ def test_gpu_where_there_is_none():
 @pytest.mark.gpu
 def test_gpu_is_used():
     assert kerasnets.backend.device() == "gpu"
+    keras.ops.convert_to_numpy(keras.ops.ones(10**6) + 1)
+    assert kerasnets.backend.peak_gpu_memory() >= 4 * 10**6
+
+
+def interface(name):
+    """Names and arguments of a backend's module; read, since only one backend can be imported."""
+    path = Path(kerasnets.backend.__file__).with_name(f"{name}.py")
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            found.add((node.name, *(argument.arg for argument in node.args.args)))
+        if isinstance(node, ast.Assign):
+            found |= {target.id for target in node.targets}
+    return found
+
+
+@pytest.mark.parametrize("name", kerasnets.backend.BACKENDS)
+def test_every_backend_has_a_module_with_the_same_interface(name):
+    assert interface(name) == interface("torch")
 
 
 def test_info_lists_versions_backends_devices_and_data():

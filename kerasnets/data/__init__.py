@@ -1,4 +1,4 @@
-"""torchvision-sourced images as NumPy arrays, and the sample that comes with the package.
+"""Images and labels as NumPy arrays: torchvision's data sets, and a sample that comes with the package.
 
 >>> import kerasnets
 >>> (x, y), (x_test, y_test) = kerasnets.load_data("fashion_mnist_sample")

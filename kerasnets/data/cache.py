@@ -1,10 +1,10 @@
 """The folder in the user's cache: downloads in torchvision's layout, and the arrays prepared from any source.
 
-torchvision reads the files once, in a process of its own (`kerasnets.data.prepare`): TensorFlow and torchvision in one
-process can abort it, and a JAX or TensorFlow run shouldn't pay for PyTorch's import. What it read is kept as one
-``.npz`` file per data set and source folder, with the source files' names, sizes and times inside: when these have
-changed, the file is stale and made anew; so is one that is damaged. It is written elsewhere and moved into place whole,
-so that a run that was killed, or one at the same time, leaves nothing broken.
+torchvision reads the files once, in a separate process (`kerasnets.data.prepare`): TensorFlow and torchvision in one
+process can abort it, and a JAX or TensorFlow run shouldn't pay for PyTorch's import. The arrays are kept in one
+``.npz`` file per data set and source folder, together with the source files' names, sizes and times. If these have
+changed, or the file is damaged, the arrays are prepared again. The file is written atomically, so that neither a killed
+run nor a concurrent one leaves a broken file.
 """
 
 import contextlib
@@ -15,7 +15,6 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,12 +23,10 @@ from kerasnets.data.datasets import SHA256, Dataset
 from kerasnets.data.errors import DamagedDataError
 from kerasnets.data.folders import cache_folders, one_at_a_time, workspace
 from kerasnets.data.prepare import describe
+from kerasnets.data.sources import Source
 
-if TYPE_CHECKING:
-    from kerasnets.data.sources import Source
-
-#: The arrays of a data set, in the order in which they are handed out.
-ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+#: The arrays of a data set, in the order in which they are returned.
+ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 _FORMAT = 2
 
@@ -39,9 +36,9 @@ _Prepared = tuple[tuple[np.ndarray, ...], list[str]]  # the arrays, and the sour
 def _run(request: dict) -> dict:
     """Run `prepare.py` on a request in a new Python process and return its answer.
 
-    By its path, not as a module: `kerasnets` itself is not imported there, so neither its place nor the Keras backend
-    matters. ``-P`` keeps this folder's file names from hiding others; warnings there are not the user's. Its progress
-    bar goes to the terminal, since standard error is this process's own.
+    It is run by its path, not as a module: `kerasnets` is not imported there, so neither its location nor the Keras
+    backend matters. ``-P`` keeps this folder's file names from hiding other modules; warnings there don't concern the
+    user. Its progress bar reaches the terminal because it shares this process's standard error.
     """
     if not sys.executable:
         raise RuntimeError("Data are prepared in a new Python process, but sys.executable is empty in this program.")
@@ -60,10 +57,10 @@ def _run(request: dict) -> dict:
 
 
 def download(dataset: Dataset) -> tuple[Path, str | None]:
-    """Have torchvision download a data set, with its checksums, into the cache.
+    """Have torchvision download a data set into the cache and verify its checksums.
 
     Returns:
-        The folder with the data set in torchvision's layout, and why it failed, if it did.
+        The folder with the data set in torchvision's layout, and the reason if the download failed.
     """
     with workspace() as (folder, work):
         answer = _run({"task": "download", "dataset": dataset.torchvision, "root": str(work)})
@@ -76,15 +73,15 @@ def download(dataset: Dataset) -> tuple[Path, str | None]:
     return folder, None
 
 
-def _fingerprint(dataset: Dataset, source: "Source") -> str:
-    """What changes when a source file does. The change time shows a file moved here with its old modification time."""
+def _fingerprint(dataset: Dataset, source: Source) -> str:
+    """A text that changes with the source files. The ctime shows a file moved here with its old modification time."""
     stats = [(str(path), path.stat()) for path in source.files]
     files = [(path, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for path, s in stats]
     return json.dumps([_FORMAT, SHA256.get(dataset.name), files])
 
 
 def _read(file: Path, fingerprint: str) -> _Prepared | None:
-    """What was prepared in `file`; None if it isn't there, comes from other source files, or is not what was written.
+    """The arrays in `file`; None if it doesn't exist, was made from other source files, or is damaged.
 
     The zip format's checksum shows changed values only in arrays that are read to their end, hence the record of
     shapes and types.
@@ -94,15 +91,15 @@ def _read(file: Path, fingerprint: str) -> _Prepared | None:
             record = json.loads(prepared["record"].item())
             if record["source"] != fingerprint:
                 return None
-            arrays = {name: prepared[name] for name in ARRAYS}
+            arrays = {name: prepared[name] for name in ARRAY_NAMES}
             unofficial = record["unofficial"]
             return (tuple(arrays.values()), unofficial) if describe(arrays) == record["arrays"] else None
     except Exception:  # NumPy and zipfile raise a dozen types, depending on where the file is damaged
         return None
 
 
-def _check_official(dataset: Dataset, source: "Source", unofficial: list[str]) -> None:
-    """Warn of files with other contents than the official ones; an error where kerasnets or Debian put them."""
+def _check_official(dataset: Dataset, source: Source, unofficial: list[str]) -> None:
+    """Warn of files that differ from the official ones; raise an error if they are not in a folder of the user's."""
     if not unofficial:
         return
     paths = [str(path) for name, path in zip(dataset.files, source.files, strict=True) if name in unofficial]
@@ -117,28 +114,29 @@ def _check_official(dataset: Dataset, source: "Source", unofficial: list[str]) -
     )
 
 
-def _how_to_repair(source: "Source") -> str:
+def _how_to_repair(source: Source) -> str:
     return " Delete it to have it downloaded again." if source.place == "the user's cache" else ""
 
 
 def _find_prepared(name: str, fingerprint: str) -> _Prepared | None:
-    """What was prepared under `name`, if it was made of the files with this fingerprint."""
+    """The arrays in the cache under `name`, if they were made from the files with this fingerprint."""
     for folder in cache_folders():
         if (prepared := _read(folder / name, fingerprint)) is not None:
-            with contextlib.suppress(OSError):  # a cache that can't be written to
-                os.utime(folder / name)  # the last one used is the last one to be removed
+            with contextlib.suppress(OSError):  # the cache may not be writable
+                os.utime(folder / name)  # the least recently used file is removed first
             return prepared
     return None
 
 
-def _prepare(dataset: Dataset, source: "Source", fingerprint: str, name: str) -> _Prepared:
-    """Have the arrays prepared, and keep them in the cache under `name`."""
-    limit = cleanup.limit()
+def _prepare(dataset: Dataset, source: Source, fingerprint: str, name: str) -> _Prepared:
+    """Prepare the arrays in a new process, and keep them in the cache under `name`."""
+    limit = cleanup.size_limit()
     with workspace() as (folder, work):
         answer = _run(
             {
                 "task": "read",
                 "dataset": dataset.torchvision,
+                "is_idx": dataset.is_idx,
                 "files": dict(zip(dataset.files, map(str, source.files), strict=True)),
                 "classes": len(dataset.classes),
                 "checksums": SHA256.get(dataset.name, {}),
@@ -152,22 +150,22 @@ def _prepare(dataset: Dataset, source: "Source", fingerprint: str, name: str) ->
         if prepared is None:
             reason = answer.get("failed", "the prepared arrays can't be read back")
             raise RuntimeError(f"{dataset.name!r} could not be read from {source.folder}: {reason}")
-        # Another process that reads the file keeps it from being replaced on some systems; it is as good as this one.
+        # On some systems the file can't be replaced while another process reads it; that one is as good.
         with contextlib.suppress(PermissionError):
             (work / "arrays.npz").replace(folder / name)
         cleanup.enforce_limit(folder, limit)
     return prepared
 
 
-def arrays(dataset: Dataset, source: "Source") -> tuple[np.ndarray, ...]:
-    """The arrays of a data set, prepared first if they are not yet: (x_train, y_train, x_test, y_test).
+def load(dataset: Dataset, source: Source) -> tuple[np.ndarray, ...]:
+    """Load the arrays of a data set from the cache; prepare them first if they are not there.
 
     Args:
         dataset: the data set.
         source: its files.
 
     Returns:
-        Images uint8 (n, 28, 28) or (n, 32, 32, 3) and labels int64 (n,).
+        (x_train, y_train, x_test, y_test): images uint8 (n, 28, 28) or (n, 32, 32, 3), labels int64 (n,).
 
     Raises:
         DamagedDataError: a file of the source is damaged or can't be read.

@@ -15,8 +15,8 @@ _DEFAULT_LIMIT = "5"
 _ENTRY = re.compile(rf"({'|'.join(DATASETS)})-[0-9a-f]{{16}}\.npz")
 
 
-def limit() -> float:
-    """The largest total size of all prepared arrays, in bytes.
+def size_limit() -> float:
+    """The maximum total size of all prepared arrays, in bytes.
 
     Raises:
         ValueError: ``KERASNETS_CACHE_LIMIT`` is not a number of GiB.
@@ -32,7 +32,7 @@ def limit() -> float:
 
 
 def _entries(folder: Path) -> list[tuple[Path, int]]:
-    """The files of prepared arrays in `folder` and their sizes, the last used one first."""
+    """The files of prepared arrays in `folder` and their sizes, the most recently used first."""
     found = []
     for path in folder.glob("*.npz"):
         if _ENTRY.fullmatch(path.name):
@@ -42,29 +42,29 @@ def _entries(folder: Path) -> list[tuple[Path, int]]:
     return [(path, size) for _, path, size in sorted(found, reverse=True)]
 
 
-def enforce_limit(folder: Path, most: float) -> None:
+def enforce_limit(folder: Path, limit: float) -> None:
     """Remove the least recently used prepared arrays until the others fit.
 
     Args:
         folder: the cache folder.
-        most: the limit in bytes.
+        limit: the limit in bytes.
     """
     total = 0
     for path, size in _entries(folder):
         total += size
-        if total > most:
-            with contextlib.suppress(OSError):  # another process removed it, or reads it on Windows
+        if total > limit:
+            with contextlib.suppress(OSError):  # another process removed it, or is reading it on Windows
                 path.unlink()
 
 
 def clear_cache(downloads: bool = False) -> list[tuple[Path, int]]:
-    """Remove the arrays that `load_data` prepared in the user's cache, and what killed preparations left there.
+    """Remove the arrays that `load_data` keeps in the user's cache, and temporary folders of killed processes.
 
     Args:
-        downloads: whether to remove the downloaded data sets, too.
+        downloads: whether to remove the downloaded data sets as well.
 
     Returns:
-        What was removed, with sizes in bytes.
+        The removed files and folders and their sizes in bytes.
     """
     folder = user_folder()
     files = _entries(folder)

@@ -1,6 +1,10 @@
-"""What there is: the data sets by name, their files as torchvision lays them out, and their classes."""
+"""The data sets by name: their files as torchvision lays them out, their checksums and their classes.
+
+To add one that torchvision reads, add it to :data:`DATASETS`; command lines take their choices from here.
+"""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 #: The four files of an IDX data set, images before labels; each may carry ``.gz``.
 IDX_FILES = (
@@ -34,7 +38,7 @@ class Dataset:
 
     @property
     def is_idx(self) -> bool:
-        """Whether the files are in MNIST's format."""
+        """Whether the files are in MNIST's format, with grey images of 28 × 28 pixels."""
         return self.files == IDX_FILES
 
 
@@ -67,8 +71,14 @@ DATASETS = {
 #: Every name that `load_data` takes.
 NAMES = (*DATASETS, SAMPLE)
 
-#: SHA-256 of the uncompressed files. torchvision's checksums are of its own ``.gz`` files; others compress the same
-#: contents in another way, as Debian does.
+#: Those with images (n, 28, 28), which the networks take.
+GREY_NAMES = (*(name for name, dataset in DATASETS.items() if dataset.is_idx), SAMPLE)
+
+#: Data set → the package of Debian that has its gzipped IDX files, and its folder.
+DEBIAN_PACKAGES = {"fashion_mnist": ("dataset-fashion-mnist", Path("/usr/share/datasets/fashion-mnist"))}
+
+#: SHA-256 of the uncompressed IDX files, where known. torchvision's checksums are of its own ``.gz`` files; Debian
+#: compresses the same contents differently.
 SHA256 = {
     "mnist": {
         "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -98,7 +108,7 @@ def class_names(name: str = "fashion_mnist") -> list[str]:
         name: one of the names that `load_data` takes.
 
     Raises:
-        ValueError: `name` is no data set of kerasnets.
+        ValueError: `name` is not a data set of kerasnets.
     """
     check_name(name)
     return list(DATASETS["fashion_mnist" if name == SAMPLE else name].classes)

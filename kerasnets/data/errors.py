@@ -1,8 +1,8 @@
-"""What can be wrong with data files."""
+"""Errors about data files."""
 
 
 class DataNotFoundError(FileNotFoundError):
-    """A data set was found nowhere; the message says what was tried and what to do."""
+    """A data set was not found; the message says what was tried and what to do."""
 
 
 class DamagedDataError(ValueError):

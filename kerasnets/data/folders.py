@@ -21,12 +21,12 @@ def user_folder() -> Path:
 
 
 def cache_folders() -> list[Path]:
-    """The folders to look in: the user's cache, and what replaces it in this process if it can't be written to."""
+    """The folders to look in: the user's cache, and its temporary replacement if it can't be written to."""
     return [user_folder()] + ([_replacement] if _replacement else [])
 
 
-def _replace(error: OSError) -> Path:
-    """A temporary folder in place of a cache that can't be written to, kept as long as this process."""
+def _replace_cache(error: OSError) -> Path:
+    """Use a temporary folder instead of a cache that can't be written to, until this process ends."""
     global _replacement
     if _replacement is None:
         _replacement = Path(tempfile.mkdtemp(prefix="kerasnets-"))
@@ -41,13 +41,13 @@ def _replace(error: OSError) -> Path:
 
 @contextlib.contextmanager
 def workspace() -> Iterator[tuple[Path, Path]]:
-    """The cache folder to write to, and a temporary folder in it, which is removed with its contents at the end."""
+    """The cache folder, and a temporary folder in it that is removed at the end."""
     folder = user_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         work, lock = _create_work(folder)
     except OSError as error:
-        folder = _replace(error)
+        folder = _replace_cache(error)
         work, lock = _create_work(folder)
     try:
         remove_abandoned(folder)
@@ -62,11 +62,11 @@ def _lock_file(work: Path) -> Path:
 
 
 def _create_work(folder: Path) -> tuple[Path, filelock.BaseFileLock]:
-    """A temporary folder and the lock that shows that its process is alive: the system releases it if it is killed."""
+    """Make a temporary folder and lock it. The system releases the lock when the process ends, even if it is killed."""
     work = folder / f".unfinished-{secrets.token_hex(8)}"
     lock = filelock.FileLock(_lock_file(work))
     with contextlib.suppress(OSError, NotImplementedError):  # some network file systems have no locks
-        lock.acquire(timeout=0)  # before the folder exists, so that nobody sees it without
+        lock.acquire(timeout=0)  # before the folder exists, so that no process sees it unlocked
     work.mkdir(mode=0o700)
     return work, lock
 
@@ -96,9 +96,9 @@ def remove_abandoned(folder: Path) -> list[tuple[Path, int]]:
 
 @contextlib.contextmanager
 def one_at_a_time(name: str) -> Iterator[None]:
-    """Let one process at a time download or prepare the data set `name`, while the others wait.
+    """Let only one process at a time download or prepare the data set `name`.
 
-    This only avoids duplicate work: after ten minutes, or where files can't be locked, they go on without the lock.
+    This only avoids duplicate work: after ten minutes, or where files can't be locked, a process goes on without it.
     """
     folder = user_folder()
     lock = filelock.FileLock(folder / f".{name}.lock")
@@ -115,5 +115,5 @@ def _release(lock: filelock.BaseFileLock) -> None:
     """Release the lock, if it could be acquired, and remove its file."""
     if lock.is_locked:
         lock.release()
-        with contextlib.suppress(OSError):  # removed by another process, or held by it on Windows
+        with contextlib.suppress(OSError):  # another process removed it, or has it open on Windows
             Path(lock.lock_file).unlink()

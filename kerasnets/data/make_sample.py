@@ -13,26 +13,26 @@ import numpy as np
 import typer
 
 from kerasnets._internal.atomic import replaced
+from kerasnets.data.datasets import DEBIAN_PACKAGES
 from kerasnets.data.load import SAMPLE_FILE, load_arrays
-from kerasnets.data.sources import SYSTEM_FOLDERS
 
 SEED = 0
 PER_CLASS = {"train": 600, "test": 100}
 
 
-def stratified(labels: np.ndarray, per_class: int, random: np.random.RandomState) -> np.ndarray:
-    """Sorted indices of `per_class` labels of each class, drawn without repetition."""
+def draw_stratified(labels: np.ndarray, per_class: int, random: np.random.RandomState) -> np.ndarray:
+    """Draw `per_class` indices of each class without repetition; returns them sorted."""
     drawn = [random.permutation(np.flatnonzero(labels == label))[:per_class] for label in np.unique(labels)]
     return np.sort(np.concatenate(drawn))
 
 
-def cut(root: Path, out: Path) -> None:
-    """Write the sample of the Fashion-MNIST in `root` to `out`, the same bytes every time."""
+def cut_sample(root: Path, out: Path) -> None:
+    """Cut the sample out of the Fashion-MNIST in `root` and write it to `out`, the same bytes every time."""
     x, y, x_test, y_test = load_arrays("fashion_mnist", root)
     random = np.random.RandomState(SEED)  # NumPy keeps this generator's stream the same in all versions
     sample = {}
     for split, images, labels in (("train", x, y), ("test", x_test, y_test)):
-        chosen = stratified(labels, PER_CLASS[split], random)
+        chosen = draw_stratified(labels, PER_CLASS[split], random)
         sample[f"x_{split}"] = images[chosen]
         sample[f"y_{split}"] = labels[chosen]
     with replaced(out) as unfinished:
@@ -40,11 +40,11 @@ def cut(root: Path, out: Path) -> None:
 
 
 def main(
-    root: Annotated[Path, typer.Option(help="Folder with Fashion-MNIST.")] = SYSTEM_FOLDERS["fashion_mnist"],
+    root: Annotated[Path, typer.Option(help="Folder with Fashion-MNIST.")] = DEBIAN_PACKAGES["fashion_mnist"][1],
     out: Annotated[Path, typer.Option(help="The file to write.")] = SAMPLE_FILE,
 ) -> None:
     """Cut the sample of Fashion-MNIST that comes with the package."""
-    cut(root, out)
+    cut_sample(root, out)
     typer.echo(f"{out}: {out.stat().st_size:,} bytes")
 
 

@@ -1,6 +1,6 @@
-"""The process in which torchvision downloads or reads a data set; run by `kerasnets.data.cache`, by this file's path.
+"""Downloads or reads a data set with torchvision; a script that `kerasnets.data.cache` runs in a separate process.
 
-It takes a request as JSON on standard input and answers with one line of JSON on standard output: ``{}``, or what is
+It takes a request as JSON on standard input and answers with one line of JSON on standard output: ``{}``, or what went
 wrong. It imports nothing of kerasnets, and neither Keras nor TensorFlow.
 """
 
@@ -19,8 +19,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-#: The most bytes of values that an IDX file may hold, 1.4 million images: no damaged header takes all memory.
-MOST_BYTES = 2**30
+#: The maximum size of an IDX file's values, 1.4 million images, so that a damaged header can't exhaust memory.
+MAX_BYTES = 2**30
 
 #: Seconds to wait for a server's next bytes.
 TIMEOUT = 30
@@ -30,8 +30,8 @@ class DamagedFileError(Exception):
     """A source file is damaged or can't be read."""
 
 
-def _damage(error: Exception) -> str:
-    """What is wrong with a file, in words, from the error that reading it raised."""
+def _describe_error(error: Exception) -> str:
+    """What is wrong with a file, from the error that reading it raised."""
     if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)):
         return f"is damaged: its gzip data are truncated or corrupt ({error})"
     return f"can't be read: {error.strerror}"
@@ -41,7 +41,7 @@ def read_idx(path: str | Path) -> bytes:
     """The uncompressed contents of an IDX file of images (n, 28, 28) or labels (n,), checked.
 
     The format (MNIST's): two zero bytes, the type (8: unsigned byte), the number of dimensions, each dimension as a
-    big-endian 32-bit integer, then the values. No more is read, or uncompressed, than the header says.
+    big-endian 32-bit integer, then the values. At most the size in the header is read and uncompressed.
 
     Args:
         path: the file, gzipped or not.
@@ -56,7 +56,7 @@ def read_idx(path: str | Path) -> bytes:
             with gzip.open(file) if packed else file as stream:
                 return _read_idx(stream, path)
     except (OSError, EOFError, zlib.error) as error:
-        raise DamagedFileError(f"{path} {_damage(error)}.") from None
+        raise DamagedFileError(f"{path} {_describe_error(error)}.") from None
 
 
 def _read_idx(stream: BinaryIO, path: str | Path) -> bytes:
@@ -74,11 +74,11 @@ def _read_idx(stream: BinaryIO, path: str | Path) -> bytes:
     size = math.prod(shape)
     if shape[0] == 0 or (dimensions == 3 and shape[1:] != (28, 28)):
         raise DamagedFileError(f"{path} holds {what} of shape {shape}; expected {(*'n', 28, 28)[:dimensions]}.")
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise DamagedFileError(
-            f"{path} is damaged or too large: its header says {size:,} bytes of {what}, more than {MOST_BYTES:,}."
+            f"{path} is damaged or too large: its header says {size:,} bytes of {what}, more than {MAX_BYTES:,}."
         )
-    values = stream.read(size + 1)  # the byte after the end: none, and gzip's checksum is compared
+    values = stream.read(size + 1)  # reading past the end makes gzip compare its checksum
     if len(values) != size:
         held = f"{len(values):,}" if len(values) < size else "more"
         raise DamagedFileError(f"{path} is damaged: it holds {held} bytes of {what} where its header says {size:,}.")
@@ -86,9 +86,9 @@ def _read_idx(stream: BinaryIO, path: str | Path) -> bytes:
 
 
 def _stage_idx(files: dict[str, str], classes: int, checksums: dict[str, str], folder: Path) -> list[str]:
-    """Check the four files and lay them uncompressed into `folder`, where torchvision reads them.
+    """Check the four files and write them uncompressed to `folder`, where torchvision reads them.
 
-    Returns the names of those with another checksum than the known one.
+    Returns the names of the files whose checksum is not the known one.
     """
     folder.mkdir(parents=True)
     counts = {}
@@ -113,8 +113,8 @@ def _stage_idx(files: dict[str, str], classes: int, checksums: dict[str, str], f
     return unofficial
 
 
-def _check_cifar(kind: type, files: dict[str, str]) -> None:
-    """Check the pickled files against torchvision's checksums, before anything is unpickled."""
+def _check_pickles(kind: type, files: dict[str, str]) -> None:
+    """Check CIFAR's pickled files against torchvision's checksums, before anything is unpickled."""
     from torchvision.datasets.utils import check_md5
 
     for name, md5 in [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]:
@@ -126,68 +126,68 @@ def _check_cifar(kind: type, files: dict[str, str]) -> None:
 
 
 def describe(arrays: dict[str, np.ndarray]) -> dict[str, list]:
-    """Type and shape of each array, as JSON has them."""
+    """Type and shape of each array, in types that JSON has."""
     return {name: [array.dtype.str, *array.shape] for name, array in arrays.items()}
 
 
 def read(
-    dataset: str, files: dict[str, str], classes: int, checksums: dict[str, str], source: str, work: str | Path
+    dataset: str, is_idx: bool, files: dict[str, str], classes: int, checksums: dict[str, str], source: str, work: str
 ) -> None:
     """Read a data set through torchvision and write it as arrays.
 
     Args:
         dataset: the name of the class in `torchvision.datasets`.
+        is_idx: whether the files are in MNIST's format; otherwise they are in CIFAR's.
         files: torchvision's file names, and where they are.
         classes: the number of classes.
         checksums: SHA-256 of the uncompressed contents by file name, where known.
-        source: what the arrays are made of, kept beside them.
+        source: the fingerprint of the source files, kept in the record.
         work: the folder for temporary files and for the result, ``arrays.npz``: images uint8, labels int64, and a
             record as JSON: `source`, the arrays' types and shapes, and the files whose checksum is not the known one.
 
     Raises:
         DamagedFileError: a file is damaged or can't be read.
     """
-    work = Path(work)
-    root = work / "root"
+    root = Path(work) / "root"
     unofficial = []
-    if "batches.meta" not in files:
+    if is_idx:
         unofficial = _stage_idx(files, classes, checksums, root / dataset / "raw")
     from torchvision import datasets
 
     kind = getattr(datasets, dataset)
-    if "batches.meta" in files:
-        _check_cifar(kind, files)
-        root = Path(files["batches.meta"]).parent.parent
+    if not is_idx:
+        _check_pickles(kind, files)
+        root = Path(files[kind.meta["filename"]]).parent.parent
     arrays = {}
     for split in ("train", "test"):
         data = kind(root, train=split == "train")
         arrays[f"x_{split}"] = np.ascontiguousarray(data.data, dtype=np.uint8)
         arrays[f"y_{split}"] = np.asarray(data.targets, dtype=np.int64)
     record = {"source": source, "arrays": describe(arrays), "unofficial": unofficial}
-    np.savez(work / "arrays.npz", record=np.array(json.dumps(record)), **arrays)
+    np.savez(Path(work) / "arrays.npz", record=np.array(json.dumps(record)), **arrays)
 
 
 def download(dataset: str, root: str) -> None:
-    """Download a data set with torchvision, its checksums and its progress bar.
+    """Download a data set with torchvision, which verifies checksums and shows a progress bar.
 
     Args:
         dataset: the name of the class in `torchvision.datasets`.
-        root: the folder that gets torchvision's layout.
+        root: the folder to write to, in torchvision's layout.
     """
     from torchvision import datasets
 
-    socket.setdefaulttimeout(TIMEOUT)  # torchvision would wait for ever
+    socket.setdefaulttimeout(TIMEOUT)  # torchvision would wait forever
     getattr(datasets, dataset)(root, download=True)
 
 
 def answer(request: dict) -> dict:
-    """Do what a request asks: ``{}`` when done, else ``{"damaged": …}`` (a source file) or ``{"failed": …}``."""
+    """Handle a request: ``{}`` when done, ``{"damaged": …}`` for a damaged source file, else ``{"failed": …}``."""
     task = {"read": read, "download": download}[request.pop("task")]
     try:
         task(**request)
     except DamagedFileError as error:
         return {"damaged": str(error)}
-    except Exception as error:  # The parent says it in its own words: a traceback from here would tell users nothing.
+    except Exception as error:  # The parent reports it; a traceback from here would tell users nothing.
         return {"failed": f"{type(error).__name__}: {error}"}
     return {}
 
@@ -195,10 +195,10 @@ def answer(request: dict) -> dict:
 def main() -> None:
     """Answer the request on standard input."""
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # whatever torchvision prints is not the answer
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is for the answer alone
             result = answer(json.load(sys.stdin))
     except KeyboardInterrupt:
-        os._exit(130)  # The parent is interrupted, too, and says so.
+        os._exit(130)  # The parent is interrupted as well, and reports it.
     print(json.dumps(result))
 
 

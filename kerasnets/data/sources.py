@@ -1,8 +1,8 @@
-"""Where the files of a data set are: the places, in the order in which they are tried.
+"""Finds the files of a data set.
 
-1. the `root` argument, 2. the folder in ``KERASNETS_DATA`` (read here and nowhere else), 3. the user's cache, where
-downloads go, 4. the folder of Debian's package ``dataset-fashion-mnist``. Nothing is read or prepared here but the
-labels' checksum that tells MNIST's files from Fashion-MNIST's, which have the same names and sizes.
+The places are, in this order: the `root` argument; the folder in ``KERASNETS_DATA`` (read only here); the user's cache,
+where downloads go; the folder of a Debian package. The only file read here is that of the test labels, whose checksum
+tells MNIST's files from Fashion-MNIST's: they have the same names and sizes.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerasnets._internal.arguments import check_path
-from kerasnets.data.datasets import SHA256, Dataset
+from kerasnets.data.datasets import DEBIAN_PACKAGES, SHA256, Dataset
 from kerasnets.data.errors import DataNotFoundError
 from kerasnets.data.folders import cache_folders
 from kerasnets.data.prepare import DamagedFileError, read_idx
@@ -19,13 +19,16 @@ from kerasnets.data.prepare import DamagedFileError, read_idx
 #: The environment variable that names a folder in torchvision's layout.
 VARIABLE = "KERASNETS_DATA"
 
-#: Debian's package `dataset-fashion-mnist` puts its four gzipped IDX files here.
-SYSTEM_FOLDERS = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
-
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a data set in one folder: a path for each of the data set's files, in their order."""
+    """The files of a data set in one folder.
+
+    Attributes:
+        place: what the folder is, in words.
+        folder: the folder.
+        files: a path for each of the data set's files, in their order.
+    """
 
     place: str
     folder: Path
@@ -42,17 +45,17 @@ def _candidates(dataset: Dataset, folder: Path) -> list[Path]:
     return [folder / dataset.folder, folder] if dataset.is_idx else [folder / dataset.folder]
 
 
-def _labels_of(file: Path) -> str | None:
-    """The data set whose test labels these are, where that is known."""
+def _identify(test_labels: Path) -> str | None:
+    """The name of the data set that has these test labels, if it is known."""
     try:
-        digest = hashlib.sha256(read_idx(file)).hexdigest()
+        digest = hashlib.sha256(read_idx(test_labels)).hexdigest()
     except DamagedFileError:
-        return None  # whoever reads all the files says so
+        return None  # reported when all the files are read
     return next((name for name, known in SHA256.items() if digest == known["t10k-labels-idx1-ubyte"]), None)
 
 
-def look_in(dataset: Dataset, folder: Path, place: str) -> Source | str:
-    """The data set's files in `folder`, or the reason why they are not there."""
+def find_in(dataset: Dataset, folder: Path, place: str) -> Source | str:
+    """Look for a data set's files in one folder; returns the reason if they are not there."""
     first = f"{dataset.folder}/{dataset.files[0]}"
     reason = f"has neither {first}[.gz] nor {dataset.files[0]}[.gz]" if dataset.is_idx else f"has no {first}"
     try:
@@ -71,7 +74,7 @@ def look_in(dataset: Dataset, folder: Path, place: str) -> Source | str:
                     missing = ", ".join(name for name in dataset.files if name not in found)
                     reason = f"lacks {missing} in {candidate}"
                 continue
-            other = _labels_of(found[dataset.files[-1]]) if dataset.is_idx else None
+            other = _identify(found[dataset.files[-1]]) if dataset.is_idx else None
             if other not in (None, dataset.name):
                 reason = f"holds the files of {other!r} in {candidate}"
                 continue
@@ -89,14 +92,14 @@ def find(dataset: Dataset, root: str | os.PathLike | None = None) -> tuple[Sourc
         root: a folder; if given, no other place is tried.
 
     Returns:
-        The files of the first place that has them (or None), and a line about every place that does not.
+        The files in the first place that has them (None if no place does), and a line about each place that doesn't.
 
     Raises:
         DataNotFoundError: `root` is given and does not have the files.
     """
     if root is not None:
         folder = check_path("root", root).expanduser()
-        found = look_in(dataset, folder, "root")
+        found = find_in(dataset, folder, "root")
         if isinstance(found, str):
             direct = ", or one with the four IDX files themselves" if dataset.is_idx else ""
             raise DataNotFoundError(
@@ -113,10 +116,11 @@ def find(dataset: Dataset, root: str | os.PathLike | None = None) -> tuple[Sourc
     else:
         tried.append(f"{VARIABLE}: not set")
     places += [("the user's cache", folder) for folder in cache_folders()]
-    if dataset.name in SYSTEM_FOLDERS:
-        places.append(("the system's folder", SYSTEM_FOLDERS[dataset.name]))
+    if dataset.name in DEBIAN_PACKAGES:
+        _, folder = DEBIAN_PACKAGES[dataset.name]
+        places.append(("the system's folder", folder))
     for place, folder in places:
-        found = look_in(dataset, folder, place)
+        found = find_in(dataset, folder, place)
         if isinstance(found, Source):
             return found, tried
         tried.append(f"{place}: {folder} {found}")

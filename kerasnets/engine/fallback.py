@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import keras
 
 from kerasnets._internal import keras_private
+from kerasnets.backend import BACKENDS
 
 #: Attributes that don't act in a step: the graph, what is called when a layer is built, and bookkeeping.
 _NOT_IN_A_STEP = {
@@ -185,7 +186,7 @@ def is_foreign_function(value) -> bool:
     return False
 
 
-_LIBRARIES = (*_OURS, "torch", "jax", "jaxlib", "tensorflow", "numpy", "builtins", "functools", "optree")
+_LIBRARIES = (*_OURS, *BACKENDS, "jaxlib", "numpy", "builtins", "functools", "optree")
 
 
 def is_ours(cls: type) -> bool:

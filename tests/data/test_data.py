@@ -22,11 +22,11 @@ from torchvision import transforms
 
 import kerasnets
 from kerasnets import data
-from kerasnets.data import cache, folders, make_sample, prepare, sources
-from kerasnets.data.datasets import DATASETS, IDX_FILES, SHA256
+from kerasnets.data import cache, folders, make_sample, prepare
+from kerasnets.data.datasets import DATASETS, DEBIAN_PACKAGES, IDX_FILES, SHA256
 from kerasnets.data.load import SAMPLE_FILE
 
-DEBIAN = sources.SYSTEM_FOLDERS["fashion_mnist"]
+_, DEBIAN = DEBIAN_PACKAGES["fashion_mnist"]
 FULL_DATA = os.environ.get("KERASNETS_DATA")
 OFFICIAL = dict(SHA256)
 
@@ -36,7 +36,7 @@ def own_places(monkeypatch, tmp_path):
     """No test sees the machine's own data, cache or network, and small files pass for the official ones."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("KERASNETS_DATA", raising=False)
-    monkeypatch.setattr(sources, "SYSTEM_FOLDERS", {"fashion_mnist": tmp_path / "system"})
+    monkeypatch.setitem(DEBIAN_PACKAGES, "fashion_mnist", ("dataset-fashion-mnist", tmp_path / "system"))
     monkeypatch.delenv("KERASNETS_CACHE_LIMIT", raising=False)
     for name in OFFICIAL:
         monkeypatch.delitem(SHA256, name)
@@ -211,8 +211,8 @@ def test_sample_is_stratified_and_needs_no_other_file(requests):
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
 def test_sample_is_what_the_script_cuts(tmp_path, monkeypatch):
     monkeypatch.setitem(SHA256, "fashion_mnist", OFFICIAL["fashion_mnist"])  # other contents would warn
-    make_sample.cut(DEBIAN, tmp_path / "first.npz")
-    make_sample.cut(DEBIAN, tmp_path / "second.npz")
+    make_sample.cut_sample(DEBIAN, tmp_path / "first.npz")
+    make_sample.cut_sample(DEBIAN, tmp_path / "second.npz")
     assert (tmp_path / "first.npz").read_bytes() == (tmp_path / "second.npz").read_bytes()
     # Another build of zlib may pack the same contents otherwise, so the committed file is compared unpacked.
     with zipfile.ZipFile(tmp_path / "first.npz") as cut, zipfile.ZipFile(SAMPLE_FILE) as committed:

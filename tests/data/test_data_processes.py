@@ -21,7 +21,7 @@ from torchvision.datasets import FashionMNIST
 import kerasnets
 from kerasnets import data
 from kerasnets.data import cache, folders, prepare, sources
-from kerasnets.data.datasets import DATASETS, SHA256
+from kerasnets.data.datasets import DATASETS, DEBIAN_PACKAGES, SHA256
 
 CHECKOUT = Path(kerasnets.__file__).parent.parent
 
@@ -135,7 +135,7 @@ def mirror(monkeypatch, tmp_path):
         monkeypatch.setattr(FashionMNIST, "mirrors", [url])
         monkeypatch.setattr(FashionMNIST, "resources", resources)
         monkeypatch.setitem(SHA256, "fashion_mnist", digests)
-        monkeypatch.setattr(sources, "SYSTEM_FOLDERS", {})
+        monkeypatch.delitem(DEBIAN_PACKAGES, "fashion_mnist")
         (tmp_path / "site").mkdir()
         (tmp_path / "site" / "sitecustomize.py").write_text(
             "import sys\n"
@@ -300,9 +300,9 @@ def start(code, **options):
 def test_four_processes_fetch_into_an_empty_cache_at_once(root, mirror):
     code = f"""
 from kerasnets import data
-from kerasnets.data import datasets, sources
+from kerasnets.data import datasets
 datasets.SHA256["fashion_mnist"] = {SHA256["fashion_mnist"]}
-sources.SYSTEM_FOLDERS.clear()
+datasets.DEBIAN_PACKAGES.clear()
 x, y, x_test, y_test = data.load_arrays("fashion_mnist")
 print(x.tobytes().hex())
 """

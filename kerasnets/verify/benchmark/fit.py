@@ -1,7 +1,6 @@
 """The programs with Keras: a network of kerasnets through stock ``fit``, or through kerasnets' own."""
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -61,14 +60,7 @@ class Fit:
         """The most GPU memory held so far, in MiB; None: no GPU is used, or the framework doesn't say."""
         if self.device != "gpu":
             return None
-        # By what is imported: a process has one backend, and Keras has no call for this.
-        if "jax" in sys.modules:
-            statistics = sys.modules["jax"].devices()[0].memory_stats() or {}
-            held = statistics.get("peak_bytes_in_use")
-        elif "tensorflow" in sys.modules:
-            held = sys.modules["tensorflow"].config.experimental.get_memory_info("GPU:0")["peak"]
-        else:
-            held = sys.modules["torch"].cuda.max_memory_allocated()
+        held = backend.peak_gpu_memory()
         return None if held is None else held / 2**20
 
     def one_image(self) -> Callable[[], object]:

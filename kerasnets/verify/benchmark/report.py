@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kerasnets.backend import BACKENDS
 from kerasnets.verify.benchmark.targets import BARS
 
 MISSING = "–"
@@ -160,7 +161,7 @@ def readme_lines(record: dict[str, Any]) -> list[str]:
         lines.append("| " + " | ".join([label, *cells]) + " |")
     threads = next(iter(networks.values()))["threads"]
     devices = ", ".join(dict.fromkeys(str(result["device"]) for result in networks.values()))
-    names = ("keras", "torch", "jax", "tensorflow", "tensorflow-cpu")
+    names = ("keras", *(name for backend in BACKENDS.values() for name in backend.packages))
     versions = ", ".join(f"{name} {record['versions'][name]}" for name in names if name in record["versions"])
     lines += [
         "",

@@ -1,0 +1,30 @@
+"""The system that computes: versions of packages, and the machine."""
+
+import contextlib
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from kerasnets.backend.choice import BACKENDS
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, Keras, the backends and their companions, as far as installed; imports none of them."""
+    found = {"python": platform.python_version()}
+    backends = [name for backend in BACKENDS.values() for name in backend.packages]
+    for name in ("keras", *backends, "torchvision", "jaxlib", "numpy"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def machine() -> str:
+    """The machine in a few words: processor and number of cores, for tables of results."""
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return f"{model}, {os.cpu_count()} cores"
