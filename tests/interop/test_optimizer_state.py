@@ -563,7 +563,9 @@ def test_states_that_would_be_taken_for_not_moved_are_refused():
     state = two_steps("Adam").state_dict()
     model = compiled(optimizers.Adam(0.05))
     renumbered = {str(number): kept for number, kept in state["state"].items()}  # as JSON does
-    with refused(model, "there is a state of ['0', '1', '2', '3', '4', '5'], which are not in the 'params' of any group"):
+    with refused(
+        model, "there is a state of ['0', '1', '2', '3', '4', '5'], which are not in the 'params' of any group"
+    ):
         load_optimizer_state_dict(model, {**state, "state": renumbered}, NAMES)
     first = {**state["state"], 0: {"step": state["state"][0]["step"]}}
     with refused(model, "fc.weight has the state [], expected ['exp_avg', 'exp_avg_sq']"):
@@ -685,7 +687,7 @@ def test_optimizer_states_that_do_not_fit_change_nothing():
     with pytest.raises(ValueError, match="'state' and 'param_groups'"):
         load_optimizer_state_dict(model, module.state_dict(), NAMES)
     scheduled = compiled(optimizers.SGD(schedules.StepLR(0.7, 1), momentum=0.9, weight_decay=0.1))
-    with pytest.raises(ValueError, match="the schedule here has.*PyTorch's SGD doesn't count steps"):
+    with pytest.raises(ValueError, match=r"the schedule here has.*PyTorch's SGD doesn't count steps"):
         load_optimizer_state_dict(scheduled, state, NAMES)
     adam = compiled(optimizers.Adam(0.05, weight_decay=0.1))
     with pytest.raises(ValueError, match=r"has the state \['momentum_buffer'\], expected \['exp_avg', 'exp_avg_sq'\]"):
