@@ -20,7 +20,8 @@ class FanInUniform(keras.initializers.VarianceScaling):
 
     The fan-in is the number of inputs of one output. A kernel's shape contains it (outputs are the last axis in Keras):
     it is ``in`` of ``(in, out)`` and ``height·width·(in/groups)`` of ``(height, width, in/groups, out)``. The shape of
-    a bias, ``(out,)``, doesn't, so that :class:`kerasnets.layers.Linear` and :class:`kerasnets.layers.Conv2D` pass it to theirs.
+    a bias, ``(out,)``, doesn't, so that :class:`kerasnets.layers.Linear` and :class:`kerasnets.layers.Conv2D`
+    pass it to theirs.
 
     For a kernel this is the same as ``keras.initializers.VarianceScaling(1/3, "fan_in", "uniform")``, its base class.
 

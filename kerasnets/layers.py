@@ -93,8 +93,8 @@ class Conv2D(_FanIn, keras.layers.Conv2D):
     """``torch.nn.Conv2d``: a 2D convolution whose kernel and bias start from U(±1/√fan_in).
 
     fan_in = kernel height · kernel width · (input channels / groups). This is ``keras.layers.Conv2D`` with other
-    initial values, and PyTorch's padding as an option. The kernel has Keras's shape, ``(height, width, in/groups, filters)``.
-    Source: the page ``torch.nn.Conv2d``.
+    initial values, and PyTorch's padding as an option. The kernel has Keras's shape, ``(height, width,
+    in/groups, filters)``. Source: the page ``torch.nn.Conv2d``.
 
     Args:
         filters: the number of output channels, PyTorch's ``out_channels``.
@@ -193,8 +193,8 @@ class BatchNormalization(_Named, keras.layers.BatchNormalization):
         running_var  ← (1 − m)·running_var + m·var·n/(n − 1)
 
     n is the number of values per channel. In evaluation, the running values are used instead. Source: the page
-    ``torch.nn.BatchNorm2d``. Keras's own layer has ε = 1e-3, counts momentum the other way (its 0.99 is PyTorch's 0.01),
-    and updates the running variance with the biased one.
+    ``torch.nn.BatchNorm2d``. Keras's own layer has ε = 1e-3, counts momentum the other way (its 0.99 is PyTorch's
+    0.01), and updates the running variance with the biased one.
 
     The statistics are computed at least in float32, whatever the dtype policy. With ``trainable = False`` the layer
     always uses the running values, as in Keras. (PyTorch would use the batch's statistics until ``.eval()``.)
