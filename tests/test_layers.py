@@ -246,7 +246,7 @@ def test_one_value_a_channel_is_an_error(shape):
     x = np.ones(shape, "float32")
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         torch.nn.functional.batch_norm(tensor(x).movedim(-1, 1), None, None, training=True)
-    with pytest.raises(ValueError, match=r"more than one value a channel, but the layer 'bn1'.*shape \(1, "):
+    with pytest.raises(ValueError, match=r"more than one value per channel, but the layer 'bn1'.*shape \(1, "):
         layer(x, training=True)
     assert layer(x, training=False).shape == shape
 
@@ -261,7 +261,7 @@ def test_one_value_a_channel_is_loud_in_a_compiled_step():
         outcome = history.history["loss"][0]
     except ValueError as error:
         outcome = str(error)
-    assert np.isnan(outcome) if isinstance(outcome, float) else "more than one value a channel" in outcome
+    assert np.isnan(outcome) if isinstance(outcome, float) else "more than one value per channel" in outcome
 
 
 def test_batch_norm_statistics_are_float32_in_mixed_precision():

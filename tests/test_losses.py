@@ -186,7 +186,7 @@ def test_check_targets_takes_what_the_loss_takes():
         (lambda: losses.MSELoss(reduction="sum_over_batch_size"), "received 'sum_over_batch_size'"),
         (lambda: losses.CrossEntropyLoss(label_smoothing=1.5), r"within \[0, 1\]; received 1.5"),
         (lambda: losses.CrossEntropyLoss(label_smoothing=-0.1), r"within \[0, 1\]; received -0.1"),
-        (lambda: losses.NLLLoss(weight=[[1.0, 2.0]]), r"one entry a class; received an array of shape \(1, 2\)"),
+        (lambda: losses.NLLLoss(weight=[[1.0, 2.0]]), r"one entry per class; received an array of shape \(1, 2\)"),
         (lambda: losses.NLLLoss(ignore_index=0.5), "must be an integer; received 0.5"),
     ],
 )

@@ -1,11 +1,11 @@
-"""The order that PyTorch has the features of a Keras model's tensors in, followed through the model's graph.
+"""PyTorch's order of the features in a Keras model's tensors, followed through the model's graph.
 
-PyTorch flattens feature maps as (channels, height, width), Keras as (height, width, channels), so that the weights
-behind a flattening see their inputs in another order. What an operation does to the order is asked of the operation
-itself: it is run on the numbers 0, 1, 2, … in place of features.
+PyTorch flattens feature maps as (channels, height, width), Keras as (height, width, channels), so that the inputs of a
+layer after a flattening have different orders. To find out what an operation does to the order, it is run on the
+numbers 0, 1, 2, … instead of features.
 
-A tensor of three axes that no convolution, pooling or padding has made is (batch, steps, features) on both sides, as
-from an embedding; one of four and more is feature maps in Keras's data format.
+A tensor with three axes that doesn't come from a convolution, pooling or padding is (batch, steps, features) in both
+libraries, as from an embedding. One with four or more axes is feature maps in Keras's data format.
 """
 
 import math
@@ -15,13 +15,13 @@ import numpy as np
 
 from kerasnets._internal.arrays import to_numpy
 
-#: How the features of a tensor are ordered in the original: a data format (feature maps, which are channels-first
-#: there), an array (for each element of one example, its position in the original), or None (the order is as here).
+#: How PyTorch orders the features of a tensor: a data format here (feature maps, which are channels-first in PyTorch),
+#: an array (for each element of one example, its position in PyTorch), or None (the same order).
 Layout = str | np.ndarray | None
 
 #: Layers with weights that keep the order of their features.
 _NORMALISATIONS = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
-#: Layers that keep the order of their features, and need not be asked.
+#: Layers that are known to keep the order of their features.
 _ELEMENTWISE = (
     *_NORMALISATIONS,
     keras.layers.Activation,
@@ -40,11 +40,11 @@ _ELEMENTWISE = (
 
 
 def layouts_of(model: keras.Model) -> dict[int, Layout]:
-    """What each layer of `model` gets as its input: id of the layer → layout.
+    """Return the layout of each layer's input: id of the layer → layout.
 
     Raises:
         TypeError: the model is neither Functional nor Sequential.
-        ValueError: the model is not built, or PyTorch has no one order for what a layer gets.
+        ValueError: the model is not built, or PyTorch has no single order for a layer's inputs.
     """
     layouts: dict[int, Layout] = {}
     _follow(model, None, layouts)
@@ -52,9 +52,9 @@ def layouts_of(model: keras.Model) -> dict[int, Layout]:
 
 
 def _follow(model: keras.Model, inputs: list[Layout] | None, layouts: dict[int, Layout]) -> list[Layout]:
-    """Note the layout that each layer of `model` gets; return those of the model's outputs.
+    """Record the layout of each layer's input; return the layouts of the model's outputs.
 
-    Keras has no public way to walk a graph: this reads the nodes as ``keras.utils.model_to_dot`` does.
+    Keras has no public way to walk a graph: this reads the nodes, like ``keras.utils.model_to_dot``.
     """
     graph = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
     if not model.built or graph is None:
@@ -72,20 +72,20 @@ def _follow(model: keras.Model, inputs: list[Layout] | None, layouts: dict[int, 
             if isinstance(node.operation, keras.Model):
                 results = _follow(node.operation, given, layouts)
             else:
-                _note(node.operation, given[0], node.input_tensors[0].shape, layouts)
-                results = [_through(node, output, given) for output in node.outputs]
+                _record(node.operation, given[0], node.input_tensors[0].shape, layouts)
+                results = [_layout_after(node, output, given) for output in node.outputs]
             known.update((id(tensor), layout) for tensor, layout in zip(node.outputs, results, strict=True))
     return [known[id(tensor)] for tensor in graph.outputs]
 
 
-def _note(operation, layout: Layout, shape: tuple[int | None, ...], layouts: dict[int, Layout]) -> None:
-    """Note what `operation` gets, if PyTorch can give the same to its counterpart."""
+def _record(operation, layout: Layout, shape: tuple[int | None, ...], layouts: dict[int, Layout]) -> None:
+    """Record the layout of the input of `operation`; raises ValueError if PyTorch's counterpart can't have the same."""
     if isinstance(layout, np.ndarray) and layout.ndim > 1:
         if _takes_maps(operation) and not np.array_equal(layout, _positions(operation.data_format, layout.shape)):
             raise ValueError(
                 f"The layer {operation.name!r} gets feature maps that were reshaped from features in Keras's order, "
-                f"{layout.shape}, where PyTorch's view has (channels, …). Reshape to that order, then permute: for "
-                "example Reshape((2, 3, 3)) and Permute((2, 3, 1)) in place of Reshape((3, 3, 2))."
+                f"{layout.shape}, but PyTorch's view has (channels, …). Reshape to that order, then permute: for "
+                "example Reshape((2, 3, 3)) and Permute((2, 3, 1)) instead of Reshape((3, 3, 2))."
             )
         if isinstance(operation, keras.layers.Dense) and (np.diff(layout, axis=-1) <= 0).any():
             raise ValueError(
@@ -94,13 +94,13 @@ def _note(operation, layout: Layout, shape: tuple[int | None, ...], layouts: dic
             )
     normalises = isinstance(operation, keras.layers.LayerNormalization)
     if normalises and isinstance(layout, str) and len(operation.axis) < len(shape) - 1:
-        layout = None  # channels alone, for example, in the order that they have on both sides
+        layout = None  # for example channels alone, whose order is the same
     other = layouts.setdefault(id(operation), layout)
     vectors = [known for known in (other, layout) if isinstance(known, np.ndarray) and known.ndim == 1]
     if vectors and not np.array_equal(other, layout) and getattr(operation, "weights", None):
         raise ValueError(
             f"The layer {operation.name!r} is used for inputs whose features PyTorch orders in two ways, so that no "
-            "one set of weights fits both."
+            "single set of weights fits both."
         )
 
 
@@ -108,8 +108,8 @@ def _takes_maps(operation) -> bool:
     return bool(getattr(operation, "data_format", None)) and not isinstance(operation, keras.layers.Flatten)
 
 
-def _through(node, output, given: list[Layout]) -> Layout:
-    """The layout of `output`, one of the tensors that come out of `node`."""
+def _layout_after(node, output, given: list[Layout]) -> Layout:
+    """Return the layout of `output`, one of the outputs of `node`."""
     operation, tensors = node.operation, node.input_tensors
     if getattr(operation, "data_format", None) and len(output.shape) > 2:
         return operation.data_format  # convolution, pooling, padding, …: feature maps in this format
@@ -118,7 +118,7 @@ def _through(node, output, given: list[Layout]) -> Layout:
     if any(size is None for tensor in (output, *tensors) for size in tensor.shape[1:]):
         return _of_other_size(node, output, given)
     if len(tensors) == 1 and math.prod(tensors[0].shape[1:]) == math.prod(output.shape[1:]):
-        return given[0] if isinstance(operation, _ELEMENTWISE) else _asked(node, given[0], tensors[0], output)
+        return given[0] if isinstance(operation, _ELEMENTWISE) else _try_out(node, given[0], tensors[0], output)
     if type(operation).__name__ == "Concatenate" and len(output.shape) == 2:
         parts, start = [], 0
         for tensor, layout in zip(tensors, given, strict=True):
@@ -129,12 +129,12 @@ def _through(node, output, given: list[Layout]) -> Layout:
     return _combined(operation, combined) if combined else _of_other_size(node, output, given)
 
 
-def _asked(node, layout: Layout, tensor, output) -> Layout:
-    """What a flattening, a reshape or a permutation makes of `layout`: let it move the positions themselves."""
+def _try_out(node, layout: Layout, tensor, output) -> Layout:
+    """Return the layout after a flattening, reshape or permutation, by applying it to the positions."""
     positions = _positions(layout, tensor.shape[1:])
     moved = _moved(node, positions)
     if moved is None or not np.array_equal(np.sort(moved, axis=None), np.arange(moved.size)):
-        # It computes something; it doesn't just move.
+        # It doesn't only move elements.
         return layout if tensor.shape == output.shape else _default(output.shape)
     if moved.shape == positions.shape and np.array_equal(moved, positions):
         return layout
@@ -149,13 +149,13 @@ def _asked(node, layout: Layout, tensor, output) -> Layout:
 
 
 def _moved(node, positions: np.ndarray) -> np.ndarray | None:
-    """Where `node` puts each element of one example; None if it takes no integers, and so doesn't just move."""
+    """Return the positions as `node` moves them; None if it doesn't take integers, and so doesn't only move them."""
     (tensor,) = node.input_tensors
     batch = np.stack([positions.astype("int32")] * (tensor.shape[0] or 1))
     args, kwargs = node.arguments.fill_in({id(tensor): keras.ops.convert_to_tensor(batch)})
     try:
         moved = node.operation(*args, **kwargs)
-    except Exception:  # of whatever kind the backend has for a type that it doesn't take
+    except Exception:  # each backend has its own for a type that an operation doesn't take
         return None
     if isinstance(moved, list | tuple):  # the parts of a split
         return np.concatenate([to_numpy(part)[0].ravel() for part in moved]).astype("int64")
@@ -163,28 +163,28 @@ def _moved(node, positions: np.ndarray) -> np.ndarray | None:
 
 
 def _combined(operation, layouts: list[Layout]) -> Layout:
-    """The layout of a sum, product or the like of tensors of one shape."""
+    """Return the layout of a sum, product or the like of tensors of the same shape."""
     first, *others = layouts
     if all(type(other) is type(first) and np.array_equal(other, first) for other in others):
         return first
     vectors = any(isinstance(layout, np.ndarray) and layout.ndim == 1 for layout in layouts)
     if not vectors and any(layout is None for layout in layouts):
-        return None  # steps and features, as an embedding has them: the original must have them in this order here
+        return None  # (steps, features), as from an embedding: the same order in the original
     raise ValueError(
         f"The layer {operation.name!r} combines features that PyTorch orders in different ways, as flattened feature "
-        "maps and other features: no weights behind it would fit."
+        "maps and other features: the weights of the layers after it can't fit."
     )
 
 
 def _of_other_size(node, output, given: list[Layout]) -> Layout:
-    """The layout of what is joined, cut, enlarged or reduced."""
+    """Return the layout of an output whose size differs: joined, cut, enlarged or reduced."""
     tensors = node.input_tensors
     if len(tensors) == 1 and isinstance(given[0], np.ndarray) and given[0].ndim == 1:
         moved = _moved(node, given[0])
         if moved is not None and moved.size > 1 and np.isin(moved, given[0]).all():
             raise ValueError(
-                f"The layer {node.operation.name!r} takes some of the features of flattened feature maps, which "
-                "PyTorch has in another order: it would take others."
+                f"The layer {node.operation.name!r} takes some of the features of flattened feature maps. PyTorch has "
+                "them in another order and would take others."
             )
     maps = [layout for tensor, layout in zip(tensors, given, strict=True) if len(tensor.shape) == len(output.shape)]
     if maps and all(isinstance(layout, str) and layout == maps[0] for layout in maps):
@@ -193,7 +193,7 @@ def _of_other_size(node, output, given: list[Layout]) -> Layout:
 
 
 def _positions(layout: Layout, shape: tuple[int, ...]) -> np.ndarray:
-    """For each element of an example of this shape, its position in the original's flattened order."""
+    """Return, for each element of an example of this shape, its position in PyTorch's flattened order."""
     if isinstance(layout, np.ndarray):
         return layout
     numbers = np.arange(math.prod(shape))
@@ -203,5 +203,5 @@ def _positions(layout: Layout, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _default(shape: tuple[int | None, ...]) -> Layout:
-    """Four axes and more are feature maps in Keras's data format; fewer have the same order on both sides."""
+    """Four or more axes are feature maps in Keras's data format; fewer have the same order in PyTorch."""
     return keras.config.image_data_format() if len(shape) > 3 else None

@@ -1,19 +1,20 @@
 """Adadelta."""
 
 import numbers
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
 from kerasnets._internal.arguments import check_number
-from kerasnets.optimizers.base import Optimizer
+from kerasnets.optimizers.base import LearningRate, Optimizer
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class Adadelta(Optimizer):
-    """Steps in the ratio of running means of squared steps and squared gradients (``torch.optim.Adadelta``).
+    """Gradients scaled by running means of squared steps and squared gradients (``torch.optim.Adadelta``).
 
-    With gradient g (and g + λθ where there is weight decay)::
+    With gradient g (g + λθ with weight decay)::
 
         s ← ρ·s + (1 − ρ)·g²
         d = √(u + ε)/√(s + ε)·g
@@ -27,41 +28,44 @@ class Adadelta(Optimizer):
         rho: ρ in [0, 1].
         epsilon: ε ≥ 0.
         weight_decay: λ.
-        maximize: whether to climb.
-        param_groups: settings for some of the variables.
-        clip_grad_norm: bound of the norm of all gradients.
-        clip_grad_value: bound of each component.
+        maximize: maximize instead of minimize.
+        param_groups: settings for some of the variables, see :mod:`kerasnets.optimizers`.
+        clip_grad_norm: maximum global gradient norm.
+        clip_grad_value: maximum absolute value of a gradient's components.
         **kwargs: arguments of ``keras.optimizers.Optimizer``.
 
     Raises:
         ValueError: an argument is out of range.
-        TypeError: an unknown argument.
+        TypeError: an argument is unknown.
     """
+
+    torch_settings: ClassVar = {"rho": "rho", "eps": "epsilon"}
 
     def __init__(
         self,
-        learning_rate=1.0,
+        learning_rate: LearningRate = 1.0,
         rho: float = 0.9,
         epsilon: float = 1e-6,
         weight_decay: float = 0.0,
         maximize: bool = False,
-        param_groups: list[dict] | None = None,
+        param_groups: list[dict[str, Any]] | None = None,
         clip_grad_norm: float | None = None,
         clip_grad_value: float | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         if not isinstance(rho, numbers.Real) or not 0.0 <= rho <= 1.0:
             raise ValueError(f"Invalid rho: {rho!r}; expected a number between 0 and 1.")
         epsilon = check_number("epsilon", epsilon)
-        super().__init__(learning_rate, weight_decay, maximize, param_groups, clip_grad_norm, clip_grad_value, kwargs)
+        super().__init__(learning_rate, weight_decay, maximize, param_groups, clip_grad_norm, clip_grad_value, **kwargs)
         self.rho = float(rho)
         self.epsilon = epsilon
 
-    def _state_names(self):
+    @property
+    def state_names(self):
         return ["square_avg", "acc_delta"]
 
     def update_step(self, gradient, variable, learning_rate):
-        value, gradient, rate = self._start(gradient, variable, learning_rate)
+        value, gradient, rate = self.prepare(gradient, variable, learning_rate)
         state = self.state_of(variable)
         square_avg, acc_delta = state["square_avg"], state["acc_delta"]
         square = ops.convert_to_tensor(square_avg) * self.rho + ops.square(gradient) * (1.0 - self.rho)

@@ -1,14 +1,24 @@
-"""What the optimizers share: argument checks, parameter groups, clipping, and momentum that a schedule moves."""
+"""What the optimizers share: argument checks, parameter groups, clipping, and momentum that a schedule moves.
 
-import dataclasses
+The optimizers' reaches into Keras's private parts are all here: the attribute behind the learning rate, and the three
+methods of Keras's optimizer that are overridden (a test checks that Keras still calls them on every backend).
+"""
+
 import numbers
 import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeAlias
 
 import keras
 from keras import ops
 
 from kerasnets import schedules
 from kerasnets._internal.arguments import check_number
+from kerasnets._internal.arrays import to_numpy
+from kerasnets.optimizers.groups import Group
+
+#: What an optimizer takes as its learning rate.
+LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], Any]
 
 _KERAS_ARGUMENTS = {
     "clipnorm",
@@ -22,72 +32,67 @@ _KERAS_ARGUMENTS = {
     "name",
 }
 _PYTORCH_NAMES = {"lr": "learning_rate", "betas": "beta_1 and beta_2", "eps": "epsilon", "alpha": "rho"}
-
-
-def no_weight_decay(params: str = r"(^|/)(bias|gamma|beta)$") -> list[dict]:
-    """Parameter groups without weight decay on the biases and the scales and shifts of normalisation layers.
-
-    Args:
-        params: regular expression of the variables to leave alone.
-
-    Returns:
-        A list for an optimizer's ``param_groups``; entries of your own go before it.
-    """
-    return [{"params": params, "weight_decay": 0.0}]
+#: The settings that all of PyTorch's optimizers share, besides ``lr``; see ``Optimizer.torch_settings``.
+_COMMON_SETTINGS = {"weight_decay": "weight_decay", "maximize": "maximize"}
 
 
 def as_given(variable, given: float) -> float:
-    """The scalar `variable` as the shortest Python float: `given` itself while it still holds that."""
-    current = ops.convert_to_numpy(variable)[()]
+    """Return the scalar `variable` as a short Python float: `given` if it still holds that value."""
+    current = to_numpy(variable)[()]
     return given if current == current.dtype.type(given) else float(str(current))
 
 
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """One entry of ``param_groups``; None stands for the optimizer's own value."""
-
-    params: str
-    learning_rate: float | None = None
-    weight_decay: float | None = None
-
-    @classmethod
-    def of(cls, entry) -> "Group":
-        fields = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(entry, dict) or "params" not in entry or not set(entry) <= set(fields):
-            raise ValueError(f"Invalid entry of param_groups: {entry!r}; expected a dict of {', '.join(fields)}.")
-        try:
-            re.compile(entry["params"])
-        except (re.error, TypeError) as error:
-            raise ValueError(f"Invalid params in {entry!r}; expected a regular expression ({error}).") from None
-        given = {key: check_number(key, entry[key]) for key in fields[1:] if entry.get(key) is not None}
-        return cls(entry["params"], **given)
-
-    def to_dict(self, ratio: float = 1.0) -> dict:
-        entry = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
-        if "learning_rate" in entry:
-            entry["learning_rate"] *= ratio
-        return entry
-
-
 class Optimizer(keras.optimizers.Optimizer):
-    """What the rules share: checks, parameter groups, clipping, momentum that a schedule moves, configuration."""
+    """Base class of the optimizers; each subclass is one update rule of ``torch.optim``.
 
-    #: Name of the property that a OneCycleLR moves, if the rule has one.
-    _cycled: str | None = None
-    #: Whether the weight decay acts on the variable and not on the gradient.
-    _decoupled = False
+    A subclass defines `state_names`, `update_step` and `get_config`, and the class attribute `torch_settings` if
+    ``kerasnets.optimizer_state_dict`` should serve it. ``kerasnets/optimizers/adagrad.py`` is a short example.
+
+    Args:
+        learning_rate: γ ≥ 0, a schedule, or a function without arguments.
+        weight_decay: λ ≥ 0.
+        maximize: maximize instead of minimize.
+        param_groups: settings for some of the variables, see :mod:`kerasnets.optimizers`.
+        clip_grad_norm: maximum global gradient norm.
+        clip_grad_value: maximum absolute value of a gradient's components.
+        **kwargs: arguments of ``keras.optimizers.Optimizer``.
+
+    Raises:
+        ValueError: an argument is out of range.
+        TypeError: an argument is unknown.
+    """
+
+    #: PyTorch's names of the rule's own settings → the names here, as arguments or attributes (several for a tuple).
+    #: ``lr``, ``weight_decay`` and ``maximize`` are left out. Not inherited: a subclass may have another rule.
+    torch_settings: ClassVar[Mapping[str, str | tuple[str, ...]]]
+    #: Whether the PyTorch optimizer keeps the number of steps, as ``step`` in the state of every parameter.
+    torch_counts_steps: ClassVar[bool] = True
+    #: Whether the PyTorch optimizer creates its state before the first step.
+    torch_state_at_start: ClassVar[bool] = False
+    #: The argument that a schedule such as OneCycleLR moves, if the rule has one: momentum or beta_1.
+    cycled: ClassVar[str | None] = None
+    #: Whether weight decay shrinks the variable (AdamW) instead of being added to the gradient.
+    decoupled_weight_decay: ClassVar[bool] = False
 
     def __init__(
-        self, learning_rate, weight_decay, maximize, param_groups, clip_grad_norm, clip_grad_value, keras_arguments
+        self,
+        learning_rate: LearningRate,
+        weight_decay: float = 0.0,
+        maximize: bool = False,
+        param_groups: list[dict[str, Any]] | None = None,
+        clip_grad_norm: float | None = None,
+        clip_grad_value: float | None = None,
+        **kwargs: Any,
     ):
-        for name in sorted(set(keras_arguments) - _KERAS_ARGUMENTS):
+        for name in sorted(set(kwargs) - _KERAS_ARGUMENTS):
             hint = f"; it is called {_PYTORCH_NAMES[name]} here" if name in _PYTORCH_NAMES else ""
             raise TypeError(f"{type(self).__name__} has no argument {name!r}{hint}.")
         if not callable(learning_rate):
             learning_rate = check_number("learning_rate", learning_rate)
-        super().__init__(learning_rate, weight_decay=check_number("weight_decay", weight_decay), **keras_arguments)
+        super().__init__(learning_rate, weight_decay=check_number("weight_decay", weight_decay), **kwargs)
         self._base_learning_rate = learning_rate if isinstance(learning_rate, float) else None
-        self._groups = tuple(Group.of(entry) for entry in param_groups or ())
+        self._groups = tuple(Group.from_dict(entry) for entry in param_groups or ())
+        self._excluded: tuple[bool, ...] = ()
         self._check_learning_rate(learning_rate)
         self.maximize = bool(maximize)
         for name, value in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
@@ -97,11 +102,11 @@ class Optimizer(keras.optimizers.Optimizer):
         if len(given) > 1:
             raise ValueError(f"Only one way of clipping can be used; got {given}.")
 
-    # Learning rate, momentum, groups
+    # Learning rate and schedule
 
     @property
     def learning_rate(self):
-        """The current learning rate: the variable, or the schedule's value at this iteration."""
+        """The current learning rate: a variable, or the schedule's value at this iteration."""
         return super().learning_rate
 
     @learning_rate.setter
@@ -111,9 +116,25 @@ class Optimizer(keras.optimizers.Optimizer):
         self._check_learning_rate(value)
         keras.optimizers.Optimizer.learning_rate.fset(self, value)
 
-    def _check_learning_rate(self, learning_rate):
-        """Raise where a schedule asks for what this optimizer lacks, or a group's rate has nothing to follow."""
-        if moves_momentum(learning_rate) and self._cycled is None:
+    @property
+    def learning_rate_source(self):
+        """What the learning rate comes from: a variable, a schedule or a function. Keras has no public name for it."""
+        return self._learning_rate
+
+    @property
+    def schedule(self) -> schedules.LRSchedule | None:
+        """The schedule of :mod:`kerasnets.schedules` that the learning rate follows, if it follows one."""
+        source = self.learning_rate_source
+        return source if isinstance(source, schedules.LRSchedule) else None
+
+    @property
+    def is_momentum_scheduled(self) -> bool:
+        """Whether the schedule moves `cycled` (momentum or beta_1), too."""
+        return moves_momentum(self.learning_rate_source)
+
+    def _check_learning_rate(self, learning_rate: Any) -> None:
+        """Raise ValueError if a schedule moves what this rule lacks, or group rates have nothing to follow."""
+        if moves_momentum(learning_rate) and self.cycled is None:
             raise ValueError(
                 f"{type(learning_rate).__name__} moves the momentum or beta_1, and {type(self).__name__} has neither; "
                 "expected cycle_momentum=False."
@@ -127,60 +148,36 @@ class Optimizer(keras.optimizers.Optimizer):
             if self._base_learning_rate == 0.0 and not callable(learning_rate):
                 raise ValueError("Groups with their own learning_rate need an optimizer's learning_rate > 0; got 0.")
 
-    def _add_scalar(self, name: str, value: float):
-        """A variable of this optimizer that holds one number in Keras's float type."""
-        with keras.name_scope(self.name):
-            variable = keras.Variable(
-                value,
-                dtype=keras.config.floatx(),
-                trainable=False,
-                aggregation="only_first_replica",
-                name=name,
-            )
-        self._track_variable(variable)
-        return variable
+    # What a schedule moves
 
-    def _scheduled(self, name: str):
-        """The schedule's value for the property `name` at this iteration, or None where no schedule moves it."""
-        if name == self._cycled and moves_momentum(self._learning_rate):
-            return self._learning_rate.momentum(self._iterations)
-        return None
+    def add_scalar(self, name: str, value: float) -> keras.Variable:
+        """Add a variable that holds one number in Keras's float type."""
+        # Not keras.initializers.Constant, which rounds to float32 on TensorFlow.
+        return self.add_variable(
+            (),
+            initializer=lambda shape, dtype: ops.full(shape, value, dtype),
+            dtype=keras.config.floatx(),
+            aggregation="only_first_replica",
+            name=name,
+        )
 
-    def _check_settable(self, name: str):
-        if name == self._cycled and moves_momentum(self._learning_rate):
-            raise TypeError(f"{name} can't be set: {type(self._learning_rate).__name__} moves it.")
+    def scheduled_value(self):
+        """The schedule's value for `cycled` at this iteration; None if no schedule moves it."""
+        return self.schedule.momentum(self._iterations) if self.is_momentum_scheduled else None
 
-    def _move(self, value):
-        """Set the variable behind the property that a schedule moves."""
-        raise NotImplementedError
+    def check_not_scheduled(self) -> None:
+        """Raise TypeError if a schedule moves `cycled`, which then can't be set."""
+        if self.is_momentum_scheduled:
+            raise TypeError(f"{self.cycled} can't be set: {type(self.schedule).__name__} moves it.")
 
-    def learning_rate_of(self, variable, learning_rate=None):
-        """The rate that `variable` is updated with, a scalar tensor: its group's, or the optimizer's.
+    def set_scheduled_value(self, value) -> None:
+        """Set the variable behind `cycled`; called before each step with what the schedule says."""
+        raise NotImplementedError(f"{type(self).__name__} must implement set_scheduled_value(value).")
 
-        Args:
-            variable: a variable that the optimizer was built with.
-            learning_rate: the optimizer's current rate, where it is already known.
-        """
-        rate = self.learning_rate if learning_rate is None else learning_rate
-        group = self._group(variable)
-        if group is None or group.learning_rate is None:
-            return rate
-        if isinstance(self._learning_rate, schedules.LRSchedule):
-            return self._learning_rate.rebase(group.learning_rate)(self._iterations)
-        return ops.convert_to_tensor(rate) * (group.learning_rate / self._base_learning_rate)
+    # Variables and groups
 
-    def weight_decay_of(self, variable) -> float:
-        """The weight decay of `variable`: its group's, or the optimizer's, or 0 where Keras's exclusion names it."""
-        group = self._group(variable)
-        if self._excluded[self._get_variable_index(variable)]:
-            return 0.0
-        return self.weight_decay if group is None or group.weight_decay is None else group.weight_decay
-
-    def _group(self, variable) -> Group | None:
-        return self._group_of[self._get_variable_index(variable)]
-
-    def build(self, variables):
-        """Create the state for `variables`; raises ValueError for an entry of ``param_groups`` that matches none."""
+    def build(self, variables) -> None:
+        """Create the state of `variables`; raises ValueError if an entry of ``param_groups`` matches none of them."""
         if self.built:
             return
         paths = [getattr(variable, "path", variable.name) for variable in variables]
@@ -195,26 +192,70 @@ class Optimizer(keras.optimizers.Optimizer):
         super().build(variables)
         self._excluded = tuple(not self._use_weight_decay(variable) for variable in variables)
         self._state = {
-            name: self.add_optimizer_variables(variables, name, initializer=self._begin) for name in self._state_names()
+            name: self.add_optimizer_variables(variables, name, initializer=self.initial_state)
+            for name in self.state_names
         }
 
-    def _state_names(self) -> list[str]:
-        """PyTorch's names of the tensors that the rule keeps for each variable, in the order of the file."""
-        raise NotImplementedError
+    @property
+    def state_names(self) -> list[str]:
+        """PyTorch's names of the tensors kept for each variable, in the order in which they are saved."""
+        raise NotImplementedError(f"{type(self).__name__} must define state_names.")
 
-    def _begin(self, shape, dtype=None):
-        """The state before the first step."""
+    def initial_state(self, shape, dtype=None):
+        """Return the value of every state tensor before the first step."""
         return ops.zeros(shape, dtype)
 
-    def state_of(self, variable) -> dict:
-        """The state kept for `variable`: PyTorch's name (``"exp_avg"``) → a variable of the same shape."""
+    def is_built_for(self, variable) -> bool:
+        """Whether `variable` is one of those that the optimizer was built with."""
+        return any(variable is known for known in self._trainable_variables)
+
+    def state_of(self, variable) -> dict[str, keras.Variable]:
+        """Return the state kept for `variable`: PyTorch's name (``"exp_avg"``) → a variable of the same shape."""
         index = self._get_variable_index(variable)
         return {name: variables[index] for name, variables in self._state.items()}
+
+    def group_of(self, variable) -> Group | None:
+        """Return the entry of ``param_groups`` that applies to `variable`."""
+        return self._group_of[self._get_variable_index(variable)]
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all variables have the same learning rate and weight decay."""
+        return not self._groups and not any(self._excluded)
+
+    def schedule_of(self, variable) -> schedules.LRSchedule | None:
+        """Return the schedule for `variable`, which starts from its group's base rate; None without a schedule."""
+        schedule, group = self.schedule, self.group_of(variable)
+        own = schedule is not None and group is not None and group.learning_rate is not None
+        return schedule.rebase(group.learning_rate) if own else schedule
+
+    def learning_rate_of(self, variable, learning_rate=None):
+        """Return the rate for `variable`, a scalar tensor: its group's, or the optimizer's.
+
+        Args:
+            variable: a variable that the optimizer was built with.
+            learning_rate: the optimizer's current rate, if it is already known.
+        """
+        rate = self.learning_rate if learning_rate is None else learning_rate
+        group = self.group_of(variable)
+        if group is None or group.learning_rate is None:
+            return rate
+        if self.schedule is not None:
+            return self.schedule_of(variable)(self._iterations)
+        return ops.convert_to_tensor(rate) * (group.learning_rate / self._base_learning_rate)
+
+    def weight_decay_of(self, variable) -> float:
+        """Return the weight decay of `variable`: its group's, the optimizer's, or 0 if Keras's exclusion names it."""
+        group = self.group_of(variable)
+        if self._excluded[self._get_variable_index(variable)]:
+            return 0.0
+        own = None if group is None else group.weight_decay
+        return (self.weight_decay if own is None else own) or 0.0
 
     # The step
 
     def _apply_weight_decay(self, variables):
-        """Nothing: PyTorch's weight decay is part of the update rule."""
+        """Do nothing: PyTorch's weight decay is part of the update rule."""
 
     def _clip_gradients(self, grads):
         if self.clip_grad_norm is None and self.clip_grad_value is None:
@@ -232,12 +273,15 @@ class Optimizer(keras.optimizers.Optimizer):
         return [ops.where(g < -bound, -bound, g) for g, bound in zip(grads, high, strict=True)]
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        if self._cycled is not None and (value := self._scheduled(self._cycled)) is not None:
-            self._move(value)
+        if (value := self.scheduled_value()) is not None:
+            self.set_scheduled_value(value)
         super()._backend_update_step(grads, trainable_variables, learning_rate)
 
-    def _start(self, gradient, variable, learning_rate):
-        """The value, gradient (with its weight decay) and learning rate of `variable`, in its dtype."""
+    def prepare(self, gradient, variable, learning_rate):
+        """Return the value, the gradient and the learning rate of `variable` in its dtype, with weight decay applied.
+
+        An `update_step` begins with it.
+        """
         dtype = variable.dtype
         value = ops.convert_to_tensor(variable)
         gradient = ops.cast(dense(gradient), dtype)
@@ -245,7 +289,7 @@ class Optimizer(keras.optimizers.Optimizer):
             gradient = -gradient
         rate = ops.cast(self.learning_rate_of(variable, learning_rate), dtype)
         if decay := self.weight_decay_of(variable):
-            if self._decoupled:
+            if self.decoupled_weight_decay:
                 value = value * (1.0 - rate * decay)
             else:
                 gradient = gradient + value * decay
@@ -253,14 +297,14 @@ class Optimizer(keras.optimizers.Optimizer):
 
     # Configuration
 
-    def get_config(self):
-        """The arguments of the constructor, as plain Python values, with the current learning rate."""
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor as plain Python values, with the current learning rate."""
         config = super().get_config()
         ratio = 1.0
-        if self._base_learning_rate is not None and not callable(self._learning_rate):
-            rate = as_given(self._learning_rate, self._base_learning_rate)
+        if self._base_learning_rate is not None and not callable(self.learning_rate_source):
+            rate = as_given(self.learning_rate_source, self._base_learning_rate)
             if any(group.learning_rate is not None for group in self._groups):
-                # Groups keep their ratio; from 0 there is none, and the rate is in the saved variables.
+                # At rate 0 the groups' ratio would be lost; the rate itself is in the saved variables.
                 rate = rate or self._base_learning_rate
                 ratio = rate / self._base_learning_rate
             config["learning_rate"] = rate
@@ -272,67 +316,34 @@ class Optimizer(keras.optimizers.Optimizer):
         )
         return config
 
+    def get_torch_settings(self, **changes: Any) -> dict[str, Any]:
+        """Return the settings that a parameter group of the PyTorch optimizer has, without ``lr``.
+
+        Args:
+            **changes: arguments of the constructor with values to use instead of the current ones.
+        """
+        config = {**self.get_config(), "weight_decay": self.weight_decay or 0.0, **changes}
+
+        def value_of(key):
+            if isinstance(key, tuple):
+                return tuple(value_of(part) for part in key)
+            return config[key] if key in config else getattr(self, key)
+
+        return {name: value_of(key) for name, key in {**self.torch_settings, **_COMMON_SETTINGS}.items()}
+
 
 def dense(gradient):
-    """`gradient` as a tensor; TensorFlow gives an embedding's as slices of rows, where a row can come twice."""
+    """Return `gradient` as a tensor; TensorFlow gives an embedding's as slices of rows, which may repeat."""
     sliced = hasattr(gradient, "dense_shape")
     return ops.add(gradient, ops.zeros((), gradient.dtype)) if sliced else ops.convert_to_tensor(gradient)
 
 
 def at_least_float32(dtype) -> str:
-    """`dtype`, or float32 where it has 16 bits."""
+    """Return `dtype`, or float32 if it has 16 bits."""
     dtype = keras.backend.standardize_dtype(dtype)
     return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
-def moves_momentum(learning_rate) -> bool:
-    """Whether a learning rate is a schedule that moves the momentum or beta_1 as well."""
+def moves_momentum(learning_rate: Any) -> bool:
+    """Whether a learning rate is a schedule that also moves the momentum or beta_1."""
     return isinstance(learning_rate, schedules.LRSchedule) and learning_rate.cycle_momentum
-
-
-class MomentumOptimizer(Optimizer):
-    """A rule with a buffer that exists if momentum isn't 0 from the start, or a schedule moves it."""
-
-    _cycled = "momentum"
-
-    def _add_momentum(self, momentum):
-        self._given_momentum = momentum
-        self._momentum = self._add_scalar("momentum", momentum)
-        self._has_buffers = momentum != 0.0 or moves_momentum(self._learning_rate)
-
-    def _check_learning_rate(self, learning_rate):
-        super()._check_learning_rate(learning_rate)
-        if moves_momentum(learning_rate) and not getattr(self, "_has_buffers", True):
-            raise ValueError(
-                f"{type(learning_rate).__name__} moves the momentum, and this {type(self).__name__} was made with "
-                "momentum=0: it has no momentum buffers."
-            )
-
-    @property
-    def momentum(self):
-        """The momentum μ: a variable, or the schedule's value at this iteration.
-
-        It can be set to another value > 0, where it was not 0 at construction. (In PyTorch 0 would freeze the buffers.)
-        """
-        scheduled = self._scheduled("momentum")
-        return self._momentum if scheduled is None else scheduled
-
-    @momentum.setter
-    def momentum(self, value):
-        self._check_settable("momentum")
-        value = check_number("momentum", value)
-        if (value != 0.0) != self._has_buffers:
-            was = "not 0" if self._has_buffers else "0"
-            raise ValueError(
-                f"Invalid momentum: {value!r}; it was {was} when the optimizer was made, which decides whether there "
-                "are momentum buffers."
-            )
-        self._momentum.assign(value)
-
-    def _move(self, value):
-        self._momentum.assign(value)
-
-    def get_config(self):
-        given = self._given_momentum
-        moved = moves_momentum(self._learning_rate)
-        return {**super().get_config(), "momentum": given if moved else as_given(self._momentum, given)}

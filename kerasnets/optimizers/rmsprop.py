@@ -1,73 +1,83 @@
 """RMSprop."""
 
+from typing import Any, ClassVar
+
 import keras
 from keras import ops
 
 from kerasnets._internal.arguments import check_number
-from kerasnets.optimizers.base import MomentumOptimizer
+from kerasnets.optimizers.base import LearningRate
+from kerasnets.optimizers.momentum import MomentumOptimizer
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class RMSprop(MomentumOptimizer):
-    """Steps over the root of a running mean of squared gradients (``torch.optim.RMSprop``).
+    """Gradients divided by the root of a running mean of their squares (``torch.optim.RMSprop``).
 
-    With gradient g (and g + λθ where there is weight decay)::
+    With gradient g (g + λθ with weight decay)::
 
         s ← ρ·s + (1 − ρ)·g²
         d = √s + ε                or √(s − m²) + ε, m ← ρ·m + (1 − ρ)·g, if centered
-        b ← μ·b + g/d             where there is momentum
+        b ← μ·b + g/d             with momentum
         θ ← θ − γ·b               or θ − γ·g/d without
 
-    Keras's ``RMSprop`` takes √(s + ε), and keeps steps in its momentum.
+    Keras's ``RMSprop`` takes √(s + ε), and its momentum is a sum of steps.
 
     Args:
         learning_rate: γ.
         rho: ρ, PyTorch's ``alpha``.
         epsilon: ε, outside the root.
         weight_decay: λ.
-        momentum: μ ≥ 0. Where it is 0 there is no buffer.
-        centered: whether to subtract the mean's square.
-        maximize: whether to climb.
-        param_groups: settings for some of the variables.
-        clip_grad_norm: bound of the norm of all gradients.
-        clip_grad_value: bound of each component.
+        momentum: μ ≥ 0. With 0 there is no buffer.
+        centered: subtract the square of the mean gradient.
+        maximize: maximize instead of minimize.
+        param_groups: settings for some of the variables, see :mod:`kerasnets.optimizers`.
+        clip_grad_norm: maximum global gradient norm.
+        clip_grad_value: maximum absolute value of a gradient's components.
         **kwargs: arguments of ``keras.optimizers.Optimizer``.
 
     Raises:
         ValueError: an argument is out of range.
-        TypeError: an unknown argument.
+        TypeError: an argument is unknown.
     """
+
+    torch_settings: ClassVar = {"alpha": "rho", "eps": "epsilon", "centered": "centered", "momentum": "momentum"}
 
     def __init__(
         self,
-        learning_rate=0.01,
+        learning_rate: LearningRate = 0.01,
         rho: float = 0.99,
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
         maximize: bool = False,
-        param_groups: list[dict] | None = None,
+        param_groups: list[dict[str, Any]] | None = None,
         clip_grad_norm: float | None = None,
         clip_grad_value: float | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
-        rho, epsilon, momentum = (
-            check_number("rho", rho),
-            check_number("epsilon", epsilon),
-            check_number("momentum", momentum),
+        rho, epsilon = check_number("rho", rho), check_number("epsilon", epsilon)
+        super().__init__(
+            learning_rate,
+            momentum,
+            weight_decay=weight_decay,
+            maximize=maximize,
+            param_groups=param_groups,
+            clip_grad_norm=clip_grad_norm,
+            clip_grad_value=clip_grad_value,
+            **kwargs,
         )
-        super().__init__(learning_rate, weight_decay, maximize, param_groups, clip_grad_norm, clip_grad_value, kwargs)
         self.rho = rho
         self.epsilon = epsilon
         self.centered = bool(centered)
-        self._add_momentum(momentum)
 
-    def _state_names(self):
-        return ["square_avg"] + ["grad_avg"] * self.centered + ["momentum_buffer"] * self._has_buffers
+    @property
+    def state_names(self):
+        return ["square_avg"] + ["grad_avg"] * self.centered + ["momentum_buffer"] * self.has_momentum
 
     def update_step(self, gradient, variable, learning_rate):
-        value, gradient, rate = self._start(gradient, variable, learning_rate)
+        value, gradient, rate = self.prepare(gradient, variable, learning_rate)
         state = self.state_of(variable)
         square_avg = state["square_avg"]
         mean = updated = ops.convert_to_tensor(square_avg) * self.rho + ops.square(gradient) * (1.0 - self.rho)
@@ -79,9 +89,9 @@ class RMSprop(MomentumOptimizer):
             self.assign(grad_avg, average)
             mean = updated - ops.square(average)
         step = gradient / (ops.sqrt(mean) + self.epsilon)
-        if self._has_buffers:
+        if self.has_momentum:
             buffer = state["momentum_buffer"]
-            step = ops.cast(self._momentum, variable.dtype) * ops.convert_to_tensor(buffer) + step
+            step = self.momentum_as(variable.dtype) * ops.convert_to_tensor(buffer) + step
             self.assign(buffer, step)
         self.assign(variable, value - rate * step)
 

@@ -1,57 +1,61 @@
 """Stochastic gradient descent with momentum."""
 
 import numbers
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
-from kerasnets._internal.arguments import check_number
-from kerasnets.optimizers.base import MomentumOptimizer
+from kerasnets.optimizers.base import LearningRate
+from kerasnets.optimizers.momentum import MomentumOptimizer
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class SGD(MomentumOptimizer):
     """Stochastic gradient descent with momentum (``torch.optim.SGD``).
 
-    With gradient g (and g + λθ where there is weight decay), momentum μ, dampening τ and learning rate γ::
+    With gradient g (g + λθ with weight decay), momentum μ, dampening τ and learning rate γ::
 
-        v ← g                     at the first step
+        v ← g                     in the first step
         v ← μ·v + (1 − τ)·g       afterwards
         θ ← θ − γ·v               or θ − γ·(g + μ·v) with nesterov
 
-    The velocity holds gradients, not steps (Keras's ``SGD``: v ← μ·v − γ·g): a changed γ acts at once on all of it.
+    The velocity is a sum of gradients, so that a new γ applies to all of it at once. In Keras's ``SGD`` it is a sum of
+    steps, v ← μ·v − γ·g.
 
     Args:
         learning_rate: γ.
-        momentum: μ ≥ 0. Where it is 0 there is no velocity.
+        momentum: μ ≥ 0. With 0 there is no velocity.
         dampening: τ.
         weight_decay: λ.
-        nesterov: whether to look one step ahead.
-        maximize: whether to climb.
-        param_groups: settings for some of the variables.
-        clip_grad_norm: bound of the norm of all gradients.
-        clip_grad_value: bound of each component.
+        nesterov: use Nesterov momentum.
+        maximize: maximize instead of minimize.
+        param_groups: settings for some of the variables, see :mod:`kerasnets.optimizers`.
+        clip_grad_norm: maximum global gradient norm.
+        clip_grad_value: maximum absolute value of a gradient's components.
         **kwargs: arguments of ``keras.optimizers.Optimizer``.
 
     Raises:
-        ValueError: an argument is out of range, or Nesterov without momentum or with dampening.
-        TypeError: an unknown argument.
+        ValueError: an argument is out of range, or `nesterov` is used without momentum or with dampening.
+        TypeError: an argument is unknown.
     """
+
+    torch_settings: ClassVar = {"dampening": "dampening", "nesterov": "nesterov", "momentum": "momentum"}
+    torch_counts_steps = False
 
     def __init__(
         self,
-        learning_rate=0.001,
+        learning_rate: LearningRate = 0.001,
         momentum: float = 0.0,
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
         maximize: bool = False,
-        param_groups: list[dict] | None = None,
+        param_groups: list[dict[str, Any]] | None = None,
         clip_grad_norm: float | None = None,
         clip_grad_value: float | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
-        momentum = check_number("momentum", momentum)
         if not isinstance(dampening, numbers.Real):
             raise ValueError(f"Invalid dampening: {dampening!r}; expected a number.")
         if nesterov and (momentum == 0.0 or dampening != 0.0):
@@ -59,22 +63,31 @@ class SGD(MomentumOptimizer):
                 "Nesterov momentum requires a momentum and zero dampening; got "
                 f"momentum={momentum!r}, dampening={dampening!r}."
             )
-        super().__init__(learning_rate, weight_decay, maximize, param_groups, clip_grad_norm, clip_grad_value, kwargs)
+        super().__init__(
+            learning_rate,
+            momentum,
+            weight_decay=weight_decay,
+            maximize=maximize,
+            param_groups=param_groups,
+            clip_grad_norm=clip_grad_norm,
+            clip_grad_value=clip_grad_value,
+            **kwargs,
+        )
         self.dampening = float(dampening)
         self.nesterov = bool(nesterov)
-        self._add_momentum(momentum)
 
-    def _state_names(self):
-        return ["momentum_buffer"] if self._has_buffers else []
+    @property
+    def state_names(self):
+        return ["momentum_buffer"] if self.has_momentum else []
 
     def update_step(self, gradient, variable, learning_rate):
-        value, gradient, rate = self._start(gradient, variable, learning_rate)
-        if self._has_buffers:
+        value, gradient, rate = self.prepare(gradient, variable, learning_rate)
+        if self.has_momentum:
             velocity = self.state_of(variable)["momentum_buffer"]
-            momentum = ops.cast(self._momentum, variable.dtype)
+            momentum = self.momentum_as(variable.dtype)
             fresh = gradient
             if self.dampening:
-                # From zero, μ·v + g is g; only dampening must be kept out of the first step.
+                # In the first step μ·v is 0, so that only dampening must be left out.
                 later = ops.cast(ops.greater(self.iterations, 0), variable.dtype)
                 fresh = gradient * (1.0 - self.dampening * later)
             updated = momentum * ops.convert_to_tensor(velocity) + fresh

@@ -1,17 +1,17 @@
 """PyTorch's learning-rate schedules as Keras classes.
 
-A schedule is given to an optimizer in place of its learning rate and follows ``optimizer.iterations``: it is compiled
-into the training step, saved in the ``.keras`` file, and a resumed run goes on where it was.
+Pass a schedule to an optimizer as its learning rate. It follows ``optimizer.iterations``: it is compiled into the
+training step and saved in the ``.keras`` file, and a resumed run continues at the same point.
 
->>> StepLR(0.1, step_size=30, steps_per_epoch=938)          # every 30 epochs of 938 batches, a tenth
->>> OneCycleLR(0.1, total_steps=5 * 938)                    # moves the optimizer's momentum (or beta_1) as well
+>>> StepLR(0.1, step_size=30, steps_per_epoch=938)          # a tenth of the rate every 30 epochs of 938 batches
+>>> OneCycleLR(0.1, total_steps=5 * 938)                    # moves the optimizer's momentum (or beta_1), too
 
-``steps_per_epoch`` says how many optimizer steps there are to one ``scheduler.step()`` of the PyTorch program: the
-number of batches where it is called once an epoch, 1 (the default) where it is called after every batch.
+``steps_per_epoch`` is the number of optimizer steps per ``scheduler.step()`` of the PyTorch program: the number of
+batches if it is called once per epoch, 1 (the default) if it is called after every batch.
 
-Keras's own schedules are not used inside: they divide the step number as a floating-point number, where a drop can come
-a step early or late and float32 loses digits after many steps. Here epochs are integers, and the formulas are written
-so that float32 keeps its digits when the rate is near zero.
+These classes don't build on Keras's schedules, which divide the step number as a floating-point number: a drop may come
+a step early or late, and float32 loses digits after many steps. Here epochs are integers, and the formulas keep
+float32's digits when the rate is near zero.
 """
 
 from kerasnets.schedules.base import LRSchedule

@@ -1,6 +1,7 @@
-"""What the schedules share: a base rate, and epochs of so many optimizer steps."""
+"""The base class of the schedules: a base rate, and epochs of a given number of optimizer steps."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,14 +10,14 @@ from kerasnets._internal.arguments import check_integer, check_number
 
 
 def as_float(x):
-    """`x` as a tensor of Keras's float type."""
+    """Cast `x` to Keras's float type."""
     return ops.cast(x, keras.config.floatx())
 
 
 def sin_squared(x):
-    """sin²(x) for 0 ≤ x ≤ π/2."""
+    """Compute sin²(x) for 0 ≤ x ≤ π/2."""
     if keras.backend.standardize_dtype(x.dtype) == "float64":
-        # Keras's own sin returns float32 for float64 on JAX. Twelve terms of the series are exact to the last digits.
+        # Keras's sin returns float32 for float64 on JAX. Twelve terms of the series are exact to the last digits.
         sine, square = 0.0, x * x
         for k in reversed(range(12)):
             sine = sine * square + (-1) ** k / math.factorial(2 * k + 1)
@@ -27,20 +28,20 @@ def sin_squared(x):
 
 
 class LRSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """What the schedules here share: a base rate, and epochs of `steps_per_epoch` optimizer steps.
+    """Base class of the schedules: a base rate, and epochs of `steps_per_epoch` optimizer steps.
 
-    A subclass gives :meth:`rate`; ``schedule(step)`` is the learning rate of optimizer step `step` (0 is the first).
+    A subclass defines :meth:`rate`. ``schedule(step)`` is the learning rate of optimizer step `step`; 0 is the first.
 
     Args:
-        learning_rate: the base rate η₀ ≥ 0, the ``lr`` that PyTorch's optimizer would be given.
-        steps_per_epoch: optimizer steps to one ``scheduler.step()`` in PyTorch.
+        learning_rate: the base rate η₀ ≥ 0, the ``lr`` of PyTorch's optimizer.
+        steps_per_epoch: optimizer steps per ``scheduler.step()`` in PyTorch.
 
     Raises:
         ValueError: an argument is out of range.
     """
 
-    #: Whether the schedule moves the optimizer's momentum (or beta_1) too.
-    cycle_momentum = False
+    #: Whether the schedule also moves the optimizer's momentum (or beta_1).
+    cycle_momentum: bool = False
 
     def __init__(self, learning_rate: float, steps_per_epoch: int = 1):
         super().__init__()
@@ -48,28 +49,28 @@ class LRSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.steps_per_epoch = check_integer("steps_per_epoch", steps_per_epoch)
 
     def __call__(self, step):
-        """The learning rate of optimizer step `step`, a scalar tensor."""
+        """Return the learning rate of optimizer step `step`, a scalar tensor."""
         return self.rate(self._epoch(step))
 
     def _epoch(self, step):
         return ops.cast(step, "int32") // self.steps_per_epoch
 
     def rate(self, epoch):
-        """The learning rate after `epoch` (an int32 scalar tensor) calls of PyTorch's ``scheduler.step()``."""
+        """Return the learning rate after `epoch` (an int32 scalar tensor) calls of PyTorch's ``scheduler.step()``."""
         raise NotImplementedError(f"{type(self).__name__} must implement rate(epoch).")
 
     def momentum(self, step):
-        """The momentum (or beta_1) of optimizer step `step`, a scalar tensor; only where `cycle_momentum` is true."""
+        """Return the momentum (or beta_1) of optimizer step `step`, a scalar tensor; needs `cycle_momentum`."""
         return self.momentum_at(self._epoch(step))
 
     def momentum_at(self, epoch):
-        """The momentum (or beta_1) after `epoch` calls of ``scheduler.step()``; only where `cycle_momentum` is true."""
+        """Return the momentum (or beta_1) after `epoch` calls of ``scheduler.step()``; needs `cycle_momentum`."""
         raise ValueError(f"{type(self).__name__} does not move the momentum.")
 
     def rebase(self, learning_rate: float) -> "LRSchedule":
-        """The same schedule from another base rate, as PyTorch runs it for a parameter group with its own ``lr``."""
+        """Return the same schedule with another base rate, as for a parameter group with its own ``lr`` in PyTorch."""
         return type(self).from_config({**self.get_config(), "learning_rate": learning_rate})
 
-    def get_config(self):
-        """The arguments of the constructor."""
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
         return {"learning_rate": self.learning_rate, "steps_per_epoch": self.steps_per_epoch}

@@ -2,38 +2,40 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from kerasnets._internal.arguments import check_integer, check_number
+from kerasnets._internal.arrays import to_numpy
 from kerasnets.schedules.base import LRSchedule, as_float, sin_squared
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class OneCycleLR(LRSchedule):
-    """Up to `max_lr`, down to almost nothing, momentum the other way round (``torch.optim.lr_scheduler.OneCycleLR``).
+    """Up to `max_lr`, then down to almost 0, and momentum the other way (``torch.optim.lr_scheduler.OneCycleLR``).
 
-    With n = total_steps the rate goes from max_lr/div_factor to max_lr by step pct_start·n − 1 and to
-    max_lr/(div_factor·final_div_factor) by step n − 1; momentum from max_momentum to base_momentum and back. With
-    `three_phase` the way down first mirrors the way up. The optimizers of :mod:`kerasnets.optimizers` let it move
-    ``momentum`` (SGD, RMSprop) or ``beta_1`` (Adam, AdamW); Keras's own only take the rate. PyTorch's scheduler raises
-    an error after n steps; here the rate of step n holds.
+    With n = total_steps, the rate rises from max_lr/div_factor to max_lr at step pct_start·n − 1 and falls to
+    max_lr/(div_factor·final_div_factor) at step n − 1; momentum falls from max_momentum to base_momentum and rises
+    again. With `three_phase`, the descent begins as the mirror image of the rise. The optimizers of
+    :mod:`kerasnets.optimizers` let it move ``momentum`` (SGD, RMSprop) or ``beta_1`` (Adam, AdamW); Keras's own only
+    follow the rate. PyTorch's scheduler raises an error after n steps; here the rate stays that of step n.
 
     Args:
-        max_lr: the highest rate; also what a parameter group's own learning rate stands for.
+        max_lr: the highest rate; for a parameter group, its own learning rate.
         total_steps: steps of the cycle, n; or give `epochs` and `steps_per_epoch`.
         epochs: epochs of the cycle.
-        steps_per_epoch: batches of an epoch. The schedule is stepped after every batch, as in PyTorch.
-        pct_start: the share of the cycle in which the rate rises, in [0, 1].
+        steps_per_epoch: batches per epoch. The schedule moves after every batch, as in PyTorch.
+        pct_start: the fraction of the cycle in which the rate rises, in [0, 1].
         anneal_strategy: ``"cos"`` or ``"linear"``.
-        cycle_momentum: whether momentum (or beta_1) moves, too.
+        cycle_momentum: also move momentum (or beta_1).
         base_momentum: the lowest momentum, in (0, 1).
         max_momentum: the highest momentum, in (0, 1).
-        div_factor: max_lr over the first rate.
-        final_div_factor: the first rate over the last.
-        three_phase: whether to come back to the first rate before the last descent.
+        div_factor: max_lr divided by the first rate.
+        final_div_factor: the first rate divided by the last.
+        three_phase: return to the first rate before the final descent.
 
     Raises:
         ValueError: an argument is out of range, or a phase would be zero steps long.
@@ -78,12 +80,12 @@ class OneCycleLR(LRSchedule):
         rise = self.pct_start * self.total_steps - 1
         if rise == 0:
             raise ValueError(
-                f"pct_start={pct_start!r} of total_steps={total_steps!r} is one step: it would rise in zero steps; "
-                "expected another pct_start."
+                f"pct_start={pct_start!r} of total_steps={total_steps!r} is one step, so that the rate would rise "
+                "in zero steps; expected another pct_start."
             )
 
     def _phases(self, low, high, last, mirrored):
-        """(first step, last step, first value, last value) of each phase."""
+        """Return (first step, last step, first value, last value) for each phase."""
         up = self.pct_start * self.total_steps - 1
         end = self.total_steps - 1
         if not self.three_phase:
@@ -91,7 +93,7 @@ class OneCycleLR(LRSchedule):
         else:
             down = 2 * self.pct_start * self.total_steps - 2
             phases = [(0.0, up, low, high), (up, down, high, mirrored), (down, end, mirrored, last)]
-        # A phase of no steps at the end is never reached.
+        # A last phase without steps is never reached.
         return phases if phases[-1][0] != phases[-1][1] else phases[:-1]
 
     def _anneal(self, epoch, phases):
@@ -134,16 +136,17 @@ class OneCycleLR(LRSchedule):
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class SequentialLR(LRSchedule):
-    """One schedule after the other, each from its own epoch 0 (``torch.optim.lr_scheduler.SequentialLR``).
+    """Several schedules, one after the other, each from its own epoch 0 (``torch.optim.lr_scheduler.SequentialLR``).
 
     Args:
-        schedules: the schedules. They count the epochs of the sequence; give them no `steps_per_epoch` of their own.
-        milestones: the epochs at which the second, third, … begins, rising.
-        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+        schedules: the schedules. They count the epochs of the sequence, and take no `steps_per_epoch` of their own.
+        milestones: the epochs at which the second, third, … schedule begins, in increasing order.
+        steps_per_epoch: optimizer steps per ``scheduler.step()``.
 
     Raises:
-        ValueError: no schedule, a schedule with another `steps_per_epoch`, or milestones that don't fit.
-        TypeError: a schedule that is not one of this module.
+        ValueError: there are no schedules, one has another `steps_per_epoch`, or there is not one milestone for each
+            schedule after the first.
+        TypeError: a schedule is not one of this package.
     """
 
     def __init__(self, schedules: Sequence[LRSchedule], milestones: Sequence[int], steps_per_epoch: int = 1):
@@ -163,8 +166,8 @@ class SequentialLR(LRSchedule):
         self.milestones = [check_integer("milestone", milestone) for milestone in milestones]
         if len(self.milestones) != len(self.schedules) - 1 or self.milestones != sorted(set(self.milestones)):
             raise ValueError(
-                f"Invalid milestones: {list(milestones)}; expected {len(self.schedules) - 1} rising epochs, one for "
-                "each schedule but the first."
+                f"Invalid milestones: {list(milestones)}; expected {len(self.schedules) - 1} increasing epochs, "
+                "one for each schedule after the first."
             )
         self.cycle_momentum = any(schedule.cycle_momentum for schedule in self.schedules)
 
@@ -178,12 +181,13 @@ class SequentialLR(LRSchedule):
         if not self.cycle_momentum:
             return super().momentum_at(epoch)
         starts = [0, *self.milestones]
-        # Until the first OneCycleLR begins, momentum is what PyTorch's constructors leave: the last one's first value.
+        # Before the first OneCycleLR begins, momentum has the value that PyTorch's constructors set: the first of the
+        # last OneCycleLR.
         before = next(schedule for schedule in reversed(self.schedules) if schedule.cycle_momentum)
         value = before.momentum_at(ops.zeros_like(epoch))
         for i, schedule in enumerate(self.schedules):
             if schedule.cycle_momentum:
-                # It holds still when the next schedule takes over.
+                # It stays constant when the next schedule begins.
                 local = (
                     epoch - starts[i]
                     if i == len(self.milestones)
@@ -193,9 +197,9 @@ class SequentialLR(LRSchedule):
         return value
 
     def rebase(self, learning_rate):
-        """The sequence from another base rate; schedules with rates of their own keep the ratio to the first."""
+        """Return the sequence with another base rate; each schedule keeps its ratio to the first."""
         if self.learning_rate == 0:
-            raise ValueError(f"A sequence that begins at rate 0 can't be moved to the base rate {learning_rate!r}.")
+            raise ValueError(f"A sequence with the base rate 0 can't be rebased to {learning_rate!r}.")
         schedules = [
             schedule.rebase(
                 learning_rate
@@ -214,39 +218,39 @@ class SequentialLR(LRSchedule):
         }
 
     @classmethod
-    def from_config(cls, config):
-        """The sequence that `config`, of :meth:`get_config`, describes."""
+    def from_config(cls, config: Mapping[str, Any]) -> "SequentialLR":
+        """Make the sequence that :meth:`get_config` described."""
         schedules = [keras.saving.deserialize_keras_object(schedule) for schedule in config["schedules"]]
         return cls(schedules, config["milestones"], config["steps_per_epoch"])
 
 
 class ReduceLROnPlateau(keras.callbacks.Callback):
-    """Lower the learning rate when a quantity stops improving (``torch.optim.lr_scheduler.ReduceLROnPlateau``).
+    """Lower the learning rate when a metric stops improving (``torch.optim.lr_scheduler.ReduceLROnPlateau``).
 
-    At the end of each epoch the quantity counts as better if it is below best·(1 − threshold) (``"rel"``) or below
-    best − threshold (``"abs"``), mirrored for ``mode="max"``; otherwise the epoch is bad. *More* than `patience` bad
-    epochs in a row lower the rate to max(rate·factor, min_lr), if that changes it by more than `eps`; bad epochs within
-    the `cooldown` after it don't count. Keras's callback of this name acts *at* `patience` bad epochs, one earlier, and
-    knows an absolute threshold only.
+    After each epoch, the metric has improved if it is below best·(1 − threshold) (``"rel"``) or below best − threshold
+    (``"abs"``), and the opposite for ``mode="max"``; otherwise the epoch is bad. After *more* than `patience` bad
+    epochs in a row, the rate becomes max(rate·factor, min_lr), if that changes it by more than `eps`. Bad epochs during
+    the `cooldown` after it don't count. Keras's callback of this name acts after *exactly* `patience` bad epochs, one
+    earlier, and only has an absolute threshold.
 
-    As PyTorch's object does, the callback keeps its counts when `fit` is called again. Groups of an optimizer of
-    :mod:`kerasnets.optimizers` move with the optimizer's rate.
+    Like PyTorch's object, the callback keeps its counts when `fit` is called again. The rates of parameter groups of
+    :mod:`kerasnets.optimizers` change with the optimizer's.
 
     Args:
-        monitor: name of the quantity in `logs`; PyTorch's argument of ``step()``.
+        monitor: name of the metric in `logs`; the argument of PyTorch's ``step()``.
         mode: ``"min"`` or ``"max"``.
-        factor: what the rate is multiplied by, < 1.
-        patience: bad epochs in a row that are borne.
-        threshold: how much better is better.
+        factor: factor of a reduction, < 1.
+        patience: number of bad epochs in a row that don't lower the rate yet.
+        threshold: minimum improvement.
         threshold_mode: ``"rel"`` or ``"abs"``.
         cooldown: epochs to wait after a reduction.
-        min_lr: lower bound of the rate.
-        eps: smallest change of the rate that is made.
-        verbose: 1 prints a line at each reduction.
+        min_lr: minimum rate.
+        eps: minimum change of the rate.
+        verbose: 1 prints a line for each reduction.
 
     Raises:
         ValueError: an argument is out of range.
-        TypeError: when training begins, if the optimizer's rate is a schedule.
+        TypeError: the optimizer's rate is a schedule; raised when training begins.
     """
 
     def __init__(
@@ -265,8 +269,8 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
         super().__init__()
         if not isinstance(monitor, str):
             raise TypeError(
-                f"Invalid monitor: {monitor!r}; expected the name of a log entry such as 'val_loss'. The optimizer is "
-                "the model's: give this callback to fit."
+                f"Invalid monitor: {monitor!r}; expected the name of a metric such as 'val_loss'. The optimizer "
+                "is the model's: give this callback to fit."
             )
         if mode not in ("min", "max"):
             raise ValueError(f"Invalid mode: {mode!r}; expected 'min' or 'max'.")
@@ -286,17 +290,17 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
         self.num_bad_epochs = 0
         self.cooldown_counter = 0
 
-    def on_train_begin(self, logs=None):
-        """Find out now whether the rate can be set, and not when the first plateau is reached."""
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Raise an error now if the rate can't be set, instead of at the first plateau."""
         self.model.optimizer.learning_rate = self._rate()
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Count the epoch, and lower the rate where it is time."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Update the counts, and lower the rate if it is time."""
         logs = {} if logs is None else logs
         logs["learning_rate"] = self._rate()
         if self.monitor not in logs:
             warnings.warn(
-                f"ReduceLROnPlateau watches {self.monitor!r}, which is not among this epoch's quantities: "
+                f"ReduceLROnPlateau monitors {self.monitor!r}, which is not one of this epoch's metrics: "
                 f"{', '.join(sorted(logs))}.",
                 stacklevel=2,
             )
@@ -321,7 +325,7 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
             self.num_bad_epochs = 0
 
     def _rate(self) -> float:
-        return float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        return float(to_numpy(self.model.optimizer.learning_rate))
 
     def _is_better(self, current: float) -> bool:
         sign = -1.0 if self.mode == "min" else 1.0

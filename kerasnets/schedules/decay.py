@@ -1,4 +1,4 @@
-"""Schedules that follow one formula from the first step to the last."""
+"""Schedules with one formula for all steps."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,18 +11,18 @@ from kerasnets.schedules.base import LRSchedule, as_float, sin_squared
 
 
 class _Decay(LRSchedule):
-    """η₀·γᵏ, where a subclass counts the drops k."""
+    """η₀·γᵏ; a subclass counts the drops k."""
 
     def __init__(self, learning_rate: float, gamma: float, steps_per_epoch: int):
         super().__init__(learning_rate, steps_per_epoch)
         self.gamma = check_number("gamma", gamma, above=True)
 
     def drops(self, epoch):
-        """How often the rate has been multiplied by γ."""
+        """Return how many times the rate has been multiplied by γ."""
         raise NotImplementedError
 
     def rate(self, epoch):
-        # exp(k·log γ) and not γᵏ: rounding γ to float32 would be felt k times.
+        # exp(k·log γ) instead of γᵏ, which would multiply the rounding error of γ in float32 by k.
         return ops.exp(as_float(self.drops(epoch)) * math.log(self.gamma)) * self.learning_rate
 
     def get_config(self):
@@ -31,13 +31,13 @@ class _Decay(LRSchedule):
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class StepLR(_Decay):
-    """The rate times γ every `step_size` epochs: ηₜ = η₀·γ^⌊t/step_size⌋ (``torch.optim.lr_scheduler.StepLR``).
+    """Multiply the rate by γ every `step_size` epochs: ηₜ = η₀·γ^⌊t/step_size⌋ (``torch.optim.lr_scheduler.StepLR``).
 
     Args:
         learning_rate: η₀.
-        step_size: epochs between two drops.
+        step_size: epochs between drops.
         gamma: γ > 0.
-        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+        steps_per_epoch: optimizer steps per ``scheduler.step()``.
 
     Raises:
         ValueError: an argument is out of range.
@@ -56,13 +56,13 @@ class StepLR(_Decay):
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class MultiStepLR(_Decay):
-    """The rate times γ at each milestone: ηₜ = η₀·γ^(milestones ≤ t) (``torch.optim.lr_scheduler.MultiStepLR``).
+    """Multiply the rate by γ at each milestone: ηₜ = η₀·γ^(milestones ≤ t) (``lr_scheduler.MultiStepLR``).
 
     Args:
         learning_rate: η₀.
-        milestones: epochs, in any order; one named twice counts twice.
+        milestones: epochs, in any order; repeated ones count each time.
         gamma: γ > 0.
-        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+        steps_per_epoch: optimizer steps per ``scheduler.step()``.
 
     Raises:
         ValueError: an argument is out of range.
@@ -81,12 +81,12 @@ class MultiStepLR(_Decay):
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class ExponentialLR(_Decay):
-    """The rate times γ every epoch: ηₜ = η₀·γᵗ (``torch.optim.lr_scheduler.ExponentialLR``).
+    """Multiply the rate by γ every epoch: ηₜ = η₀·γᵗ (``torch.optim.lr_scheduler.ExponentialLR``).
 
     Args:
         learning_rate: η₀.
         gamma: γ > 0.
-        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+        steps_per_epoch: optimizer steps per ``scheduler.step()``.
 
     Raises:
         ValueError: an argument is out of range.
@@ -101,16 +101,16 @@ class ExponentialLR(_Decay):
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class LinearLR(LRSchedule):
-    """A straight line between two factors, constant after it (``torch.optim.lr_scheduler.LinearLR``).
+    """Interpolate linearly between two factors, then stay constant (``torch.optim.lr_scheduler.LinearLR``).
 
-    ηₜ = η₀·(start_factor·(n − t) + end_factor·t)/n for t ≤ n = total_iters, η₀·end_factor from there on.
+    ηₜ = η₀·(start_factor·(n − t) + end_factor·t)/n for t ≤ n = total_iters, and η₀·end_factor afterwards.
 
     Args:
         learning_rate: η₀.
         start_factor: in (0, 1].
         end_factor: in [0, 1].
-        total_iters: epochs from one to the other.
-        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+        total_iters: epochs from `start_factor` to `end_factor`.
+        steps_per_epoch: optimizer steps per ``scheduler.step()``.
 
     Raises:
         ValueError: an argument is out of range.
@@ -148,16 +148,16 @@ class LinearLR(LRSchedule):
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class LambdaLR(LRSchedule):
-    """The base rate times a function of the epoch: ηₜ = η₀·λ(t) (``torch.optim.lr_scheduler.LambdaLR``).
+    """Multiply the base rate by a function of the epoch: ηₜ = η₀·λ(t) (``torch.optim.lr_scheduler.LambdaLR``).
 
-    The function is called once, on the host, for the epochs 0 … `epochs` − 1, and the factors are kept: so the schedule
-    compiles and is saved. After them the last factor holds.
+    The function is called in advance for the epochs 0 … `epochs` − 1, and its values are kept, so that the schedule can
+    be compiled and saved. Later epochs have the last value.
 
     Args:
         learning_rate: η₀.
-        lr_lambda: λ, called with the epoch as an int; or the factors themselves.
-        epochs: how many epochs to call `lr_lambda` for (epochs of `steps_per_epoch` optimizer steps).
-        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+        lr_lambda: λ, a function of the epoch (an int), or a sequence of its values.
+        epochs: the number of epochs to call `lr_lambda` for (epochs of `steps_per_epoch` optimizer steps).
+        steps_per_epoch: optimizer steps per ``scheduler.step()``.
 
     Raises:
         ValueError: an argument is out of range, or a factor is negative or not finite.
@@ -192,16 +192,16 @@ class LambdaLR(LRSchedule):
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class CosineAnnealingLR(LRSchedule):
-    """Half a cosine down to `eta_min` in `T_max` epochs, and up again (``torch.optim.lr_scheduler.CosineAnnealingLR``).
+    """Half a cosine down to `eta_min` in `T_max` epochs, then up again (``lr_scheduler.CosineAnnealingLR``).
 
-    ηₜ = eta_min + (η₀ − eta_min)·(1 + cos(πt/T_max))/2 for every t, as PyTorch's recursion gives it: after T_max the
-    rate rises, and is η₀ again at 2·T_max.
+    ηₜ = eta_min + (η₀ − eta_min)·(1 + cos(πt/T_max))/2 for every t, like PyTorch's recursion: after T_max the
+    rate rises, to η₀ at 2·T_max.
 
     Args:
         learning_rate: η₀.
         T_max: epochs from η₀ to `eta_min`.
         eta_min: the lowest rate.
-        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+        steps_per_epoch: optimizer steps per ``scheduler.step()``.
 
     Raises:
         ValueError: an argument is out of range.
@@ -213,8 +213,8 @@ class CosineAnnealingLR(LRSchedule):
         self.eta_min = check_number("eta_min", eta_min)
 
     def rate(self, epoch):
-        # (1 + cos(πt/T))/2 = sin²(π(T − t)/2T): the difference is exact in integers, the cosine's is not in float32.
-        # The same for the share of eta_min, so that nothing cancels where it is the larger rate.
+        # (1 + cos(πt/T))/2 = sin²(π(T − t)/2T). T − t is exact in integers, 1 + cos is not in float32. The factor of
+        # eta_min is computed in the same way, so that nothing cancels if eta_min is the larger rate.
         left = ops.abs(self.T_max - epoch % (2 * self.T_max))
         part, rest = (sin_squared(as_float(n) * (math.pi / 2 / self.T_max)) for n in (left, self.T_max - left))
         return part * self.learning_rate + rest * self.eta_min
@@ -225,17 +225,17 @@ class CosineAnnealingLR(LRSchedule):
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class CosineAnnealingWarmRestarts(LRSchedule):
-    """Half a cosine, begun again after T_0, T_0·T_mult, … epochs (``lr_scheduler.CosineAnnealingWarmRestarts``).
+    """Half a cosine, restarted after T_0, T_0·T_mult, … epochs (``lr_scheduler.CosineAnnealingWarmRestarts``).
 
-    ηₜ = eta_min + (η₀ − eta_min)·(1 + cos(π·T_cur/T_i))/2, where T_cur are the epochs since the last restart and
-    T_i = T_0·T_multⁱ the length of this cycle.
+    ηₜ = eta_min + (η₀ − eta_min)·(1 + cos(π·T_cur/T_i))/2, where T_cur is the number of epochs since the last
+    restart and T_i = T_0·T_multⁱ the length of the current cycle.
 
     Args:
         learning_rate: η₀.
         T_0: epochs of the first cycle.
-        T_mult: how much longer each cycle is than the one before.
+        T_mult: length of each cycle divided by that of the previous one.
         eta_min: the lowest rate.
-        steps_per_epoch: optimizer steps to one ``scheduler.step()``.
+        steps_per_epoch: optimizer steps per ``scheduler.step()``.
 
     Raises:
         ValueError: an argument is out of range.
@@ -259,7 +259,7 @@ class CosineAnnealingWarmRestarts(LRSchedule):
         return part * self.learning_rate + rest * self.eta_min
 
     def _cycles(self) -> tuple[list[int], list[int]]:
-        """First epoch and length of every cycle that 32-bit step numbers can reach."""
+        """Return the first epoch and the length of every cycle that 32-bit step numbers can reach."""
         starts, lengths = [0], [self.T_0]
         while starts[-1] + lengths[-1] * (1 + self.T_mult) < 2**31:
             starts.append(starts[-1] + lengths[-1])

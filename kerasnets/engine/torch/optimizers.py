@@ -1,4 +1,7 @@
-"""PyTorch's fused optimizer kernels on the variables of kerasnets' optimizers."""
+"""PyTorch's fused optimizer kernels, on the variables of kerasnets' optimizers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import torch
@@ -6,26 +9,8 @@ from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from kerasnets import optimizers
-from kerasnets.optimizers.base import moves_momentum
 
-
-def constants_of(optimizer) -> dict:
-    """What a fused step has as constants: the arguments but the learning rate, which is a variable.
-
-    Empty for optimizers that have no fused step, and where a schedule can't tell its settings.
-    """
-    if type(optimizer) not in _FUSED:
-        return {}
-    try:
-        config = optimizer.get_config()
-    except NotImplementedError:
-        return {}
-    return config if isinstance(config["learning_rate"], dict) else {**config, "learning_rate": None}
-
-
-_FUSED = (optimizers.SGD, optimizers.Adam, optimizers.AdamW)
-
-
+#: Options of Keras's optimizers that the kernels lack.
 _KERAS_OPTIONS = (
     "clipnorm",
     "clipvalue",
@@ -36,54 +21,94 @@ _KERAS_OPTIONS = (
 )
 
 
-def fused_update(optimizer, constants, gradients, variables) -> bool:
-    """Take a step by PyTorch's fused kernels in the optimizer's own variables; False where it has rules they lack."""
-    kind = type(optimizer)
-    if kind not in _FUSED or not constants or any(g is None for g in gradients):
+def constants_of(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    """Return the arguments that a fused step takes as constants: all but the learning rate, which is a variable.
+
+    Empty for optimizers without a fused step, and if a schedule can't be serialized.
+    """
+    if type(optimizer) not in _FUSED:
+        return {}
+    try:
+        config = optimizer.get_config()
+    except NotImplementedError:
+        return {}
+    return config if isinstance(config["learning_rate"], dict) else {**config, "learning_rate": None}
+
+
+def fused_update(
+    optimizer: keras.optimizers.Optimizer,
+    constants: Mapping[str, Any],
+    gradients: Sequence[torch.Tensor | None],
+    variables: Sequence[keras.Variable],
+) -> bool:
+    """Take a step with PyTorch's fused kernels, in the optimizer's own variables; False if they can't take it."""
+    kernel = _FUSED.get(type(optimizer))
+    if kernel is None or not constants or any(g is None for g in gradients) or not _has_plain_rule(optimizer):
         return False
-    if any(getattr(optimizer, name) for name in _KERAS_OPTIONS) or optimizer._groups or any(optimizer._excluded):
+    if any(v.constraint is not None for v in variables):
         return False
-    if optimizer.clip_grad_norm is not None or optimizer.clip_grad_value is not None:
-        return False
-    if moves_momentum(optimizer._learning_rate) or any(v.constraint is not None for v in variables):
-        return False
-    rate = keras.ops.convert_to_tensor(optimizer.learning_rate)
-    # The kernels go through memory from end to end: a kernel's gradient has to lie there as the kernel does.
+    # The kernels read memory from end to end, so that a gradient needs the layout of its variable.
     gradients = [gradient.contiguous() for gradient in gradients]
-    values = [v.value for v in variables]
-    states = [optimizer.state_of(v) for v in variables]
-
-    def state(name):
-        return [s[name].value for s in states] if name in states[0] else []
-
-    common = {"weight_decay": optimizer.weight_decay, "maximize": optimizer.maximize, "lr": rate, "fused": True}
-    if kind is optimizers.SGD:
-        if optimizer.dampening:
-            return False
-        sgd(
-            values,
-            gradients,
-            state("momentum_buffer") or [None] * len(values),
-            momentum=constants["momentum"],
-            dampening=0.0,
-            nesterov=optimizer.nesterov,
-            **common,
-        )
-    else:
-        step = optimizer.iterations.value.to(torch.float32)
-        adam(
-            values,
-            gradients,
-            state("exp_avg"),
-            state("exp_avg_sq"),
-            state("max_exp_avg_sq"),
-            list(step.expand(len(values)).clone().unbind()),
-            amsgrad=optimizer.amsgrad,
-            beta1=constants["beta_1"],
-            beta2=constants["beta_2"],
-            eps=optimizer.epsilon,
-            decoupled_weight_decay=kind is optimizers.AdamW,
-            **common,
-        )
+    kernel(
+        optimizer,
+        constants,
+        [v.value for v in variables],
+        gradients,
+        [optimizer.state_of(v) for v in variables],
+        weight_decay=optimizer.weight_decay,
+        maximize=optimizer.maximize,
+        lr=keras.ops.convert_to_tensor(optimizer.learning_rate),
+        fused=True,
+    )
     optimizer.iterations.value.add_(1)
     return True
+
+
+def _has_plain_rule(optimizer) -> bool:
+    """Whether the optimizer has none of the options that the kernels lack."""
+    return (
+        optimizer.is_uniform
+        and optimizer.clip_grad_norm is None
+        and optimizer.clip_grad_value is None
+        and not optimizer.is_momentum_scheduled
+        and not getattr(optimizer, "dampening", 0.0)
+        and not any(getattr(optimizer, name) for name in _KERAS_OPTIONS)
+    )
+
+
+def _tensors(states: Sequence[Mapping[str, keras.Variable]], name: str) -> list[torch.Tensor]:
+    return [state[name].value for state in states] if name in states[0] else []
+
+
+def _sgd(optimizer, constants, values, gradients, states, **common) -> None:
+    sgd(
+        values,
+        gradients,
+        _tensors(states, "momentum_buffer") or [None] * len(values),
+        momentum=constants["momentum"],
+        dampening=0.0,
+        nesterov=optimizer.nesterov,
+        **common,
+    )
+
+
+def _adam(optimizer, constants, values, gradients, states, **common) -> None:
+    step = optimizer.iterations.value.to(torch.float32)
+    adam(
+        values,
+        gradients,
+        _tensors(states, "exp_avg"),
+        _tensors(states, "exp_avg_sq"),
+        _tensors(states, "max_exp_avg_sq"),
+        list(step.expand(len(values)).clone().unbind()),
+        amsgrad=optimizer.amsgrad,
+        beta1=constants["beta_1"],
+        beta2=constants["beta_2"],
+        eps=optimizer.epsilon,
+        decoupled_weight_decay=optimizer.decoupled_weight_decay,
+        **common,
+    )
+
+
+#: Optimizer class → the function that takes its step. Others run Keras's code.
+_FUSED: dict[type, Callable[..., None]] = {optimizers.SGD: _sgd, optimizers.Adam: _adam, optimizers.AdamW: _adam}

@@ -149,7 +149,7 @@ class Engine:
         if plain and indices and y_pred.ndim == 2 and getattr(loss, "reduction", "") == "mean":
             dtype = getattr(torch, loss.dtype)
             if type(loss) is losses.CrossEntropyLoss or type(loss) is losses.NLLLoss:
-                each = loss._class_weight(y_pred.shape[-1])
+                each = loss.class_weights(y_pred.shape[-1])
                 y_pred, y = y_pred.to(dtype), y.long()
                 if type(loss) is losses.CrossEntropyLoss:
                     return F.cross_entropy(
