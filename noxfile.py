@@ -76,7 +76,7 @@ def pythons(session: nox.Session) -> None:
 @backends
 def lowest(session: nox.Session, backend: str) -> None:
     """The tests with the lowest versions that pyproject.toml allows; only uv can install them."""
-    session.install("--resolution", "lowest-direct", *NEEDS["cpu"][backend])
+    session.install("--resolution", "lowest-direct", *requirements(backend, "cpu"))
     run_tests(session, backend)
 
 
