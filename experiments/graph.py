@@ -58,7 +58,8 @@ def draw_layers(model, out: Path, lang: str) -> list[str]:
     if find_spec("pydot") is None or which("dot") is None:
         print("Keras's plot_model: needs Graphviz (its program dot) and: pip install pydot")
         return ["architecture.png"]
-    keras.utils.plot_model(model, out / "plot_model.png", show_shapes=True, show_layer_names=True, dpi=100)
+    with atomic.replaced(out / "plot_model.png") as unfinished:
+        keras.utils.plot_model(model, unfinished, show_shapes=True, show_layer_names=True, dpi=100)
     return ["architecture.png", "plot_model.png"]
 
 
@@ -78,9 +79,9 @@ def draw_autograd(model, out: Path) -> list[str]:
     # torchviz writes these names and shapes into the leaves of its graph.
     parameters = {variable.path: variable.value for variable in model.trainable_variables}
     graph = torchviz.make_dot(ops.mean(outputs), params=parameters)
-    graph.save(out / "autograd.dot")
+    atomic.write_bytes(out / "autograd.dot", graph.source.encode())
     try:
-        (out / "autograd.png").write_bytes(graph.pipe(format="png"))
+        atomic.write_bytes(out / "autograd.png", graph.pipe(format="png"))
     except graphviz.ExecutableNotFound:
         print("Autograd graph: written as autograd.dot; to draw it, install Graphviz (its program dot)")
         return ["autograd.dot"]
@@ -89,7 +90,8 @@ def draw_autograd(model, out: Path) -> list[str]:
 
 def save_for_netron(model, out: Path) -> list[str]:
     """The files that Netron opens: Keras's own, and ONNX where its packages are there."""
-    model.save(out / "model.keras")
+    with atomic.replaced(out / "model.keras") as unfinished:
+        model.save(unfinished)
     needs = {"torch": ("onnx", "onnxscript"), "jax": ("tf2onnx", "tensorflow"), "tensorflow": ("tf2onnx",)}
     missing = [name for name in needs[backends.backend()] if find_spec(name) is None]
     if missing:
@@ -98,7 +100,8 @@ def save_for_netron(model, out: Path) -> list[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporters, about their own internals
         try:
-            model.export(out / "model.onnx", format="onnx", verbose=False)
+            with atomic.replaced(out / "model.onnx") as unfinished:
+                model.export(unfinished, format="onnx", verbose=False)
         except Exception as error:  # whatever one of several exporters can't do; the other files are there
             print(f"ONNX: not written; the exporter says: {error}")
             return ["model.keras"]

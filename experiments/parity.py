@@ -68,7 +68,7 @@ def main(
         results = [json.loads(path.read_text()) for path in sorted(out.rglob("result.json"))]
         if not results:
             cli.fail(ValueError(f"There is no result.json below {str(out)!r}: run the comparison first."))
-        report.write_text("\n".join(page(results)) + "\n")
+        atomic.write_bytes(report, ("\n".join(page(results)) + "\n").encode())
         raise typer.Exit
 
     out.mkdir(parents=True, exist_ok=True)

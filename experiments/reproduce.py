@@ -168,28 +168,25 @@ def write_tables(table: list[str], broken: list[str], runs: list[dict], out: Pat
     """Write results.md into `out`, and the table between the two marks of each README."""
     machines = sorted({f"{run['machine']}, device {run['device']}" for run in runs})
     versions = {name: version for run in runs for name, version in run["versions"].items()}
-    out.joinpath("results.md").write_text(
-        "\n".join(
-            [
-                "# The documents' results, reproduced",
-                "",
-                "Written by `nox -s reproduce` (`experiments/reproduce.py`) from `results.json`, which has every run.",
-                "Test accuracy in percent, mean ± standard deviation (number of seeds), and the mean training loss of",
-                "the last epoch. The seeds are 0, 1, 2, …; the documents' numbers are of one run each. Native PyTorch",
-                "is the document's own program, in PyTorch 2.15, on 2 CPU cores.",
-                "",
-                *table,
-                "",
-                "Held to native PyTorch: each mean within 3 standard errors of the difference and within 1 point, and",
-                "FashionNetwork's last training loss within 0.01 of 0.264. "
-                + (f"Out of bounds: {'; '.join(broken)}." if broken else "All rows hold."),
-                "",
-                f"Machine: {'; '.join(machines)}. "
-                f"Versions: {', '.join(f'{name} {version}' for name, version in sorted(versions.items()))}.",
-                "",
-            ]
-        )
-    )
+    page = [
+        "# The documents' results, reproduced",
+        "",
+        "Written by `nox -s reproduce` (`experiments/reproduce.py`) from `results.json`, which has every run.",
+        "Test accuracy in percent, mean ± standard deviation (number of seeds), and the mean training loss of",
+        "the last epoch. The seeds are 0, 1, 2, …; the documents' numbers are of one run each. Native PyTorch",
+        "is the document's own program, in PyTorch 2.15, on 2 CPU cores.",
+        "",
+        *table,
+        "",
+        "Held to native PyTorch: each mean within 3 standard errors of the difference and within 1 point, and",
+        "FashionNetwork's last training loss within 0.01 of 0.264. "
+        + (f"Out of bounds: {'; '.join(broken)}." if broken else "All rows hold."),
+        "",
+        f"Machine: {'; '.join(machines)}. "
+        f"Versions: {', '.join(f'{name} {version}' for name, version in sorted(versions.items()))}.",
+        "",
+    ]
+    atomic.write_bytes(out / "results.md", "\n".join(page).encode())
     for readme in READMES:
         atomic.replace_marked(readme, "results", table)
 

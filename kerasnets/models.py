@@ -131,6 +131,12 @@ class _Checked:
         self.check(x, y, needs_labels=True)
         return super().test_on_batch(x, y, *args, **kwargs)
 
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """``keras.Model.compute_loss``; without a loss an error on JAX as well, where Keras takes it for 0."""
+        if self._compile_loss is None and not self.losses:
+            raise ValueError("No loss to compute. Provide a `loss` argument in `compile()`.")  # Keras's words
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
     def check(self, x, y=None, *, training: tuple[int, float] | None = None, needs_labels: bool = False) -> None:
         """Check that images and labels fit the compiled model, as ``fit`` and ``evaluate`` do before they begin.
 

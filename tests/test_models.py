@@ -165,6 +165,25 @@ def test_no_epochs(model, arrays, epochs):
         model.fit(*arrays, epochs=epochs)
 
 
+@pytest.mark.parametrize("accelerate", [True, False])
+def test_no_loss(accelerate):
+    """Stock Keras trains nothing on JAX, and says that the loss is 0."""
+    x, y = np.ones((8, 3), "float32"), np.zeros(8, "int64")
+
+    def small(**options):
+        model = kerasnets.models.Sequential([keras.Input((3,)), keras.layers.Dense(2, use_bias=False, **options)])
+        model.compile("sgd", loss=None, metrics=["accuracy"])
+        return model
+
+    for call in ("fit", "evaluate"):
+        with pytest.raises(ValueError, match="No loss to compute"):
+            getattr(small(), call)(x, y, verbose=0, accelerate=accelerate)
+    with pytest.raises(ValueError, match="No loss to compute"):
+        small().train_on_batch(x, y)
+    regularised = small(kernel_regularizer="l2")
+    assert regularised.fit(x, y, verbose=0, accelerate=accelerate).history["loss"][0] > 0
+
+
 def test_a_last_batch_of_one_image_under_batch_norm():
     model = kerasnets.build("ConvNeuralNetwork", filters=(2,), hidden=(3,))
     model.compile(optimizer=kerasnets.optimizers.SGD(), loss=kerasnets.losses.CrossEntropyLoss())

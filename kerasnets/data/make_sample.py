@@ -14,6 +14,7 @@ import typer
 
 from kerasnets.data.load import SAMPLE_FILE, load_arrays
 from kerasnets.data.sources import SYSTEM_FOLDERS
+from kerasnets.files import replaced
 
 SEED = 0
 PER_CLASS = {"train": 600, "test": 100}
@@ -34,7 +35,8 @@ def cut(root: Path, out: Path) -> None:
         chosen = stratified(labels, PER_CLASS[split], random)
         sample[f"x_{split}"] = images[chosen]
         sample[f"y_{split}"] = labels[chosen]
-    np.savez_compressed(out, **sample)
+    with replaced(out) as unfinished:
+        np.savez_compressed(unfinished, **sample)
 
 
 def main(

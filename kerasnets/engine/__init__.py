@@ -31,7 +31,7 @@ def engine_of(model: keras.Model) -> Engine:
     """The engine of `model` on the active backend; it is kept with the model, and so are its compiled programs."""
     if "_kerasnets_engine" not in model.__dict__:
         module = importlib.import_module(f"kerasnets.engine.{keras.config.backend()}")
-        model.__dict__["_kerasnets_engine"] = module.Engine(model)
+        model.__dict__.setdefault("_kerasnets_engine", module.Engine(model))  # or another thread's
     return model.__dict__["_kerasnets_engine"]
 
 

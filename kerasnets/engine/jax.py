@@ -4,6 +4,7 @@ Stock Keras dispatches every step separately and copies a batch from the host. H
 one dispatch runs any number of steps of Keras's own ``train_step``, each gathering its batch by an index order.
 """
 
+import time
 from collections.abc import Callable
 
 import jax
@@ -103,10 +104,9 @@ class Engine:
         compiled = jax.jit(run)
 
         def forward(images):
-            others = model.non_trainable_variables
-            outputs, new = compiled(([v.value for v in model.trainable_variables], [v.value for v in others]), images)
+            outputs, new = _with_weights_of_now(model, lambda state: compiled(state, images))
             for index, value in zip(changed, new, strict=True):  # random generators, mostly
-                others[index].assign(value)
+                model.non_trainable_variables[index].assign(value)
             return np.asarray(outputs)
 
         return forward
@@ -147,7 +147,7 @@ class Engine:
 
 
 class _state_given_back:  # noqa: N801 (a context manager)
-    """Gives the variables their values back where a step fails: stock Keras takes them out before it begins."""
+    """Gives the variables their values back where a step fails: what they hold was deleted by an earlier one."""
 
     def __init__(self, model: keras.Model, state: tuple):
         self.model, self.state = model, state
@@ -166,9 +166,34 @@ class _state_given_back:  # noqa: N801 (a context manager)
             groups.append(model.metrics_variables)
         for variables, values in zip(groups, self.state, strict=True):
             for variable, value in zip(variables, values, strict=True):
-                if variable._value is None and not value.is_deleted():
+                if not value.is_deleted():
                     variable.assign(value)
         model._jax_state_synced = True  # Keras's loop only knows the state before this block
+
+
+def _with_weights_of_now(model: keras.Model, function: Callable):
+    """``function((trainable, non_trainable))`` of the weights after the last step, also while another thread trains."""
+    give_up = time.monotonic() + 60
+    while True:
+        in_loop = (not model._jax_state_synced and getattr(model, "_jax_state", None)) or {}
+        state = tuple(
+            list(in_loop.get(name) or (variable.value for variable in getattr(model, name)))
+            for name in ("trainable_variables", "non_trainable_variables")
+        )
+        try:
+            if not _is_deleted(state):
+                return function(state)
+        except (RuntimeError, ValueError):
+            if not _is_deleted(state):
+                raise
+        # The loop has given these values to its next step, which deletes them; what it returns comes soon.
+        if time.monotonic() > give_up:
+            raise RuntimeError(f"The weights of the model {model.name!r} are deleted: a training took them.")
+        time.sleep(0.001)
+
+
+def _is_deleted(state) -> bool:
+    return any(value.is_deleted() for value in jax.tree.leaves(state))
 
 
 def _distinct(state):

@@ -16,6 +16,11 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     the model has at each call. Make a new predictor after changing anything else, such as a layer's activation. A model
     with code of your own runs through ``model.predict_on_batch``, as :func:`kerasnets.accelerate` explains.
 
+    Other threads may train, trace, build or load at the same time. While they change this very model, the weights are
+    those that it has at that moment: after a step or, on PyTorch and TensorFlow and while weights are loaded, in the
+    middle of one. On JAX a call waits for the block of steps that is running, and reading the model itself, as by
+    ``model(x)``, is an error as long as ``fit`` has its weights.
+
     Args:
         model: a Functional or built Sequential model with one input and one output.
 

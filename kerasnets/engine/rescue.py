@@ -26,7 +26,8 @@ def weights_kept(model: keras.Model, training: bool = False):
     """Leave `model` with the weights of its last finished step, however the loop inside ends.
 
     On JAX the first Ctrl-C takes effect at the end of a step that :func:`before_interrupts` wraps; a second one takes
-    effect at once. Other backends change variables in place, and need nothing.
+    effect at once. The variables keep their values until JAX deletes them, so that other threads have either the
+    weights of now or JAX's error that says so. Other backends change variables in place, and need nothing.
     """
     if keras.config.backend() != "jax":
         yield
@@ -36,6 +37,11 @@ def weights_kept(model: keras.Model, training: bool = False):
         optimizer.build(model.trainable_variables)
     kept = [*model.variables, *(optimizer.variables if optimizer is not None else ())]
     before = [variable.value for variable in kept]
+
+    def keep_values(**groups):
+        model._jax_state = None  # it is older than what a callback has set
+
+    outermost = model.__dict__.setdefault("_purge_model_variables", keep_values) is keep_values
     try:
         with _first_interrupt_waits():
             yield
@@ -43,12 +49,19 @@ def weights_kept(model: keras.Model, training: bool = False):
         model.jax_state_sync()
         # A value that a step was given is deleted by JAX, and what the step gave has taken its place.
         for variable, value in zip(kept, before, strict=True):
-            if variable._value is None and not value.is_deleted():
+            if _is_gone(variable) and not value.is_deleted():
                 variable.assign(value)
         for variable in model.metrics_variables:
-            if variable._value is None:  # made by this call, and reset by the next
+            if _is_gone(variable):  # made by this call, and reset by the next
                 variable.assign(np.zeros(variable.shape, variable.dtype))
         raise
+    finally:
+        if outermost:
+            del model.__dict__["_purge_model_variables"]
+
+
+def _is_gone(variable: keras.Variable) -> bool:
+    return variable._value is None or variable._value.is_deleted()
 
 
 def before_interrupts(model: keras.Model, kind: str, function: Callable) -> Callable:

@@ -46,12 +46,12 @@ import torch  # isort: skip
 import torchvision  # noqa: F401  # isort: skip
 
 import keras
-import matplotlib.figure
 import numpy as np
 
 from kerasnets import backend, batches, data, layers, plots, schedules, training
 from kerasnets.interop.optimizer_state import load_optimizer_state_dict
 from kerasnets.interop.weights import entries, load_state_dict
+from kerasnets.plots.canvas import Picture
 from kerasnets.training import recipes
 from kerasnets.verify import originals
 
@@ -657,11 +657,11 @@ def worst(figures: Sequence[Figure]) -> list[Figure]:
     return list(found.values())
 
 
-def picture(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> matplotlib.figure.Figure:
+def picture(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Picture:
     """Both sides' loss curves, a panel for each of :attr:`Comparison.curves`, two in a row."""
     columns = min(len(curves), 2)
     rows = -(-len(curves) // columns)
-    figure = matplotlib.figure.Figure(figsize=(5.5 * columns, 3.5 * rows), layout="constrained")
+    figure = Picture(figsize=(5.5 * columns, 3.5 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for (title, losses), axes in zip(curves.items(), panels, strict=False):
         plots.learning_curves(losses, xlabel="step", ylabel="mean training loss so far", ax=axes)

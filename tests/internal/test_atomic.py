@@ -1,13 +1,18 @@
 """Atomic writes: on a full disk, on errors, from two writers, and when the process dies."""
 
+import contextlib
 import errno
 import os
+import runpy
 import stat
+from pathlib import Path
 
+import keras
 import pytest
-from processes import run
+from processes import ROOT, run
 
 import kerasnets
+from kerasnets import plots
 from kerasnets._internal import atomic
 
 
@@ -32,7 +37,22 @@ def save_model(path):
         model.save(unfinished)
 
 
+def write_results(path):
+    experiment = runpy.run_path(str(ROOT / "experiments" / "reproduce.py"))["write_tables"]
+    experiment.__globals__["READMES"] = ()
+    experiment(["| a table |"], [], [], path.parent)
+
+
+def draw_curves(path):
+    from kerasnets.verify import parity
+
+    parity.picture({"": {"kerasnets": [2.0, 1.0], "PyTorch": [2.0, 1.0]}}).savefig(path)
+
+
 WRITERS = {
+    "results.md": write_results,
+    "parity.png": draw_curves,
+    "neuron.png": lambda path: plots.neuron().savefig(path),
     "a.bin": lambda path: atomic.write_bytes(path, bytes(5000)),
     "a.json": lambda path: atomic.write_json(path, list(range(5000))),
     "a.md": lambda path: atomic.replace_marked(path, "mark", ["a line"] * 5000),
@@ -69,6 +89,33 @@ def test_an_error_leaves_the_old_file(error, tmp_path):
         raise error
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "owner", "writer"),
+    [
+        ("plot_model.png", "draw_layers", keras.utils, "plot_model"),
+        ("model.keras", "save_for_netron", kerasnets.models.Model, "save"),
+        ("model.onnx", "save_for_netron", kerasnets.models.Model, "export"),
+    ],
+)
+def test_a_writer_of_keras_that_fails_leaves_the_old_file(name, function, owner, writer, tmp_path, monkeypatch):
+    asked = []
+
+    def write_half(model, path, **options):
+        asked.append(path)
+        Path(path).write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    draw = runpy.run_path(str(ROOT / "experiments" / "graph.py"))[function]
+    draw.__globals__.update(find_spec=lambda name: True, which=lambda name: True)  # as if all was installed
+    monkeypatch.setattr(owner, writer, write_half)
+    (tmp_path / name).write_text("old")
+    with contextlib.suppress(OSError):
+        draw(kerasnets.build("Network2"), tmp_path, *(["en"] if function == "draw_layers" else []))
+    assert len(asked) == 1
+    assert (tmp_path / name).read_text() == "old"
+    assert not list(tmp_path.glob(".unfinished-*"))
 
 
 def test_a_killed_process_leaves_the_old_file(tmp_path):

@@ -110,7 +110,7 @@ class Engine:
 
     # One step, as it is traced
 
-    def _train_step(self, model, data):
+    def _train_step(self, model, data, constants, optimizer_apart):
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         y_pred = model(x, training=True) if model._call_has_training_arg else model(x)
         loss = self._loss(model, x, y, y_pred, weight, training=True)
@@ -121,9 +121,9 @@ class Engine:
             gradients = torch.autograd.grad(scaled, [v.value for v in variables], allow_unused=True)
         with torch.no_grad():
             self._measure(model, x, y, y_pred, weight, loss.detach())
-            if self._optimizer_apart:  # Keras's own code applies them
+            if optimizer_apart:  # Keras's own code applies them
                 return list(gradients)
-            if gradients and not fused_update(model.optimizer, self._constants, gradients, variables):
+            if gradients and not fused_update(model.optimizer, constants, gradients, variables):
                 model.optimizer.apply(list(gradients), variables)
         return None
 
@@ -188,21 +188,22 @@ class Engine:
         viewed = view(model, call_of)
         viewed.__dict__["_losses_override"] = []
         step = getattr(self, f"_{kind}_step")
-        self._constants = constants_of(model.optimizer) if kind == "train" else {}
+        constants = constants_of(model.optimizer) if kind == "train" else {}
 
-        def traced():
-            return trace(lambda *given: step(viewed, batch_of(*given)), examples, variables_of(model, kind))
+        def traced(apart):
+            options = (constants, apart) if kind == "train" else ()
+            return trace(lambda *given: step(viewed, batch_of(*given), *options), examples, variables_of(model, kind))
 
-        self._optimizer_apart = kind == "train" and _is_untraceable(model.optimizer)
+        apart = kind == "train" and _is_untraceable(model.optimizer)
         try:
-            program = traced()
+            program = traced(apart)
         except UntraceableError as error:
             if not draws_unseeded(error):
-                if kind != "train" or self._optimizer_apart:
+                if kind != "train" or apart:
                     raise
-                self._optimizer_apart = True  # it may be the optimizer, or its schedule, that can't be traced
-            program = traced()
-        if self._optimizer_apart:
+                apart = True  # it may be the optimizer, or its schedule, that can't be traced
+            program = traced(apart)
+        if apart:
             variables = model.trainable_variables
 
             def with_optimizer(*given):
