@@ -20,6 +20,7 @@ import typer
 import kerasnets
 from kerasnets import backend as backends
 from kerasnets import cli
+from kerasnets._internal import atomic
 
 
 def main(

@@ -12,9 +12,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from kerasnets._internal.atomic import replaced
 from kerasnets.data.load import SAMPLE_FILE, load_arrays
 from kerasnets.data.sources import SYSTEM_FOLDERS
-from kerasnets.files import replaced
 
 SEED = 0
 PER_CLASS = {"train": 600, "test": 100}
