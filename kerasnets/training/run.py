@@ -224,7 +224,7 @@ def _resume(backup: Backup, model: keras.Model, recipe: Recipe, out: str | os.Pa
 
 def _test(model: keras.Model, recipe: Recipe, seed: int, log: EpochLog, x: np.ndarray, y: np.ndarray) -> Result:
     """Predict the test images once, and make the result of the run."""
-    size = 500
+    labels, size = np.reshape(y, len(y)), 500
     outputs = model.predict(x, batch_size=size, verbose=0)
     predicted = outputs.argmax(axis=1)
     # The mean over batches, as evaluate computes it: a loss with class weights differs between batches.
@@ -239,9 +239,9 @@ def _test(model: keras.Model, recipe: Recipe, seed: int, log: EpochLog, x: np.nd
         train_loss=[epoch["loss"] for epoch in log.epochs],
         train_accuracy=[percent(epoch["accuracy"]) for epoch in log.epochs],
         test_loss=float(np.average(losses, weights=[len(y[i : i + size]) for i in range(0, len(x), size)])),
-        test_accuracy=percent(float(np.mean(predicted == y))),
+        test_accuracy=percent(float(np.mean(predicted == labels))),
         epoch_seconds=[epoch["seconds"] for epoch in log.epochs],
         test_images=x,
-        test_labels=y,
+        test_labels=labels,
         predicted=predicted,
     )
