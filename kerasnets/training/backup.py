@@ -123,7 +123,9 @@ class Backup(keras.callbacks.Callback):
         """The class and the changed attributes of each callback, and those that are arrays as an ``.npz`` file."""
         plain, arrays = [], {}
         for index, (callback, before) in enumerate(zip(self.callbacks, self._at_begin, strict=True)):
-            state = {name: v for name, v in _state(callback).items() if name not in before or _has_changed(v, before[name])}
+            state = {
+                name: v for name, v in _state(callback).items() if name not in before or _has_changed(v, before[name])
+            }
             for name in [name for name, value in state.items() if _is_arrays(value)]:
                 arrays |= {f"{index}.{name}.{i}": array for i, array in enumerate(state.pop(name))}
             plain.append([type(callback).__name__, state])

@@ -129,7 +129,6 @@ class Result:
         """The quantities that break their bounds."""
         return [name for name, (difference, _, bound) in self.figures.items() if not difference <= bound]
 
-
     def to_dict(self) -> dict[str, Any]:
         """The result in a form that JSON can hold."""
         return {

@@ -50,9 +50,7 @@ class Figure:
         return not self.difference <= self.bound
 
 
-def compute_bound(
-    optimizer: str, dtype: str, check: str, quantity: str, noise: float, test_images: int
-) -> float:
+def compute_bound(optimizer: str, dtype: str, check: str, quantity: str, noise: float, test_images: int) -> float:
     """The bound of a difference.
 
     Args:
