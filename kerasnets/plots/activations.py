@@ -27,9 +27,9 @@ def activation(
     diagonal of the Jacobian.
 
     Args:
-        function: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01) or ``"softmax"``, with derivatives
-            in closed form; or a function of a tensor of shape (points,) that returns one of the same shape, such as
-            ``keras.activations.gelu``, with derivatives from central differences.
+        function: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01) or ``"softmax"``, with
+            derivatives in closed form; or a function of a tensor of shape (points,) that returns one of the same
+            shape, such as ``keras.activations.gelu``, with derivatives from central differences.
         points: number of values of x.
         lang: language of the labels, ``"en"`` or ``"zh"``.
         ax: an Axes to draw on.

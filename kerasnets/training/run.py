@@ -159,11 +159,8 @@ def train(
         RuntimeError: another process is training in `out`.
         TypeError: an argument has the wrong type; with `out`, an option of the recipe can't be saved.
     """
-    if not isinstance(recipe, Recipe):
-        raise TypeError(f"The recipe is a {type(recipe).__name__}; expected one as kerasnets.recipes.find() gives.")
-    check_integer("seed", seed, low=0)
+    _check_arguments(recipe, seed, callbacks)
     out = None if out is None else check_path("out", out)
-    check_callbacks(callbacks)
     (x, y), (x_test, y_test) = load_recipe_data(recipe, arrays)
 
     keras.utils.set_random_seed(seed)
@@ -188,6 +185,13 @@ def train(
         if out is not None:
             result.save(out)
     return result
+
+
+def _check_arguments(recipe: Recipe, seed: int, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"The recipe is a {type(recipe).__name__}; expected one as kerasnets.recipes.find() gives.")
+    check_integer("seed", seed, low=0)
+    check_callbacks(callbacks)
 
 
 def _make_step_log(log_every: int | None, verbose: int | str, steps: int) -> list[StepLog]:
