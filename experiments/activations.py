@@ -1,4 +1,4 @@
-"""Draw the activation functions and their derivatives, computed by the active backend: document 002, section 4.3.
+"""Draw the activation functions and their derivatives, computed by the active backend: tutorial 002, section 4.3.
 
 Examples:
   python experiments/activations.py
@@ -21,7 +21,7 @@ def main(
     out: cli.Out = Path("out/activations"),
     lang: Annotated[Literal["en", "zh"], typer.Option(help="Language of the pictures.")] = "en",
 ) -> None:
-    """Draw a picture a function, and print what the document says of them as a table."""
+    """Draw a picture of each function, and print the properties that the tutorial describes as a table."""
     cli.start(backend, device)
     from kerasnets import plots
 
@@ -34,7 +34,7 @@ def main(
         figures = (values.min(), values.max(), values.mean(), slopes[0], slopes.max(), slopes[-1])
         rows.append((name, *(f"{number:.4f}" for number in figures)))
 
-    # Zero-centred is a mean of 0; gradients vanish where the slope does.
+    # A function is zero-centred if its mean is 0; gradients vanish where the slope does.
     cli.print_table(
         f"100 points from -10 to 10, by keras.ops on {backends.backend()}",
         ("function", "lowest", "highest", "mean", "slope at -10", "steepest", "slope at 10"),

@@ -1,9 +1,9 @@
-"""Measure an epoch of the document's program, native PyTorch, stock Keras and kerasnets, in turn, side by side.
+"""Time an epoch of the tutorial's program, native PyTorch, stock Keras and kerasnets, in turn on one machine.
 
-Prints seconds, quotients, time to the first step, memory and the time for one image, and leaves benchmark.json and
-epochs.png in --out. Uses the full Fashion-MNIST where it is on this machine, else the bundled sample. Two networks,
-three backends and 5 epochs take half an hour on two cores by estimate; the machine should be idle. Backends that
-are not installed are left out. Ends with exit code 1 where a program failed.
+Prints seconds, ratios, time to the first step, memory and the time for one image, and writes benchmark.json and
+epochs.png to --out. Uses the full Fashion-MNIST if it is on this machine, otherwise the bundled sample. Two networks,
+three backends and 5 epochs take an estimated half an hour on two cores; the machine should be idle. Backends that are
+not installed are left out. Ends with exit code 1 if a program failed.
 
 Examples:
   python experiments/benchmark.py --out out/benchmark
@@ -35,34 +35,34 @@ def main(
     images: Annotated[
         str | None,
         typer.Option(
-            help="Train on the first so many images: a number, or one for each network.  [default: all]",
+            help="Train on this many images: a number, or one for each network.  [default: all]",
             show_default=False,
         ),
     ] = None,
     precision: Annotated[
         Literal["float32", "tf32", "bfloat16"], typer.Option(help="Precision of kerasnets' own fit.")
     ] = "float32",
-    compile: Annotated[bool, typer.Option(help="Measure native PyTorch also through torch.compile.")] = True,
-    measure: Annotated[bool, typer.Option(help="Measure, or only show what --out has.")] = True,
+    compile: Annotated[bool, typer.Option(help="Measure native PyTorch through torch.compile as well.")] = True,
+    measure: Annotated[bool, typer.Option(help="Measure, or only show the results in --out.")] = True,
     readme: Annotated[
         list[Path] | None,
-        typer.Option(help="Write the speed table between the marks of this file; can be given again.", exists=True),
+        typer.Option(help="Write the speed table between the marks of this file; can be repeated.", exists=True),
     ] = None,
     bars: Annotated[
-        Path | None, typer.Option(help="Write the table of the bars between the marks of this file.", exists=True)
+        Path | None, typer.Option(help="Write the table of targets between the marks of this file.", exists=True)
     ] = None,
     out: cli.Out = Path("out/benchmark"),
 ) -> None:
-    """Measure, print the tables, draw the bars."""
+    """Measure, print the tables, draw the picture."""
     result = out / "benchmark.json"
     try:
         if measure:
             settings = benchmark.Settings(
                 networks=(network,) if network else ("NeuralNetwork", "ConvNeuralNetwork"),
-                backends=benchmark.installed(order.split(",")),
+                backends=tuple(dict.fromkeys(cli.choose_backends(order))),
                 device=device,
                 epochs=epochs,
-                images=None if images is None else numbers(images),
+                images=None if images is None else parse_images(images),
                 precision=precision,
                 compiled=compile,
             )
@@ -82,8 +82,8 @@ def main(
     raise typer.Exit(1 if benchmark.errors(record) else 0)
 
 
-def numbers(text: str) -> int | list[int]:
-    """The number of images, or the list of them, as --images has it."""
+def parse_images(text: str) -> int | list[int]:
+    """The number or numbers given as --images."""
     try:
         found = [int(part) for part in text.split(",")]
     except ValueError:

@@ -1,4 +1,4 @@
-"""Build NeuralNetwork and look at it layer by layer: document 000, and document 002, sections 2 to 5.
+"""Build NeuralNetwork and look at it layer by layer: tutorial 000, and tutorial 002, sections 2 to 5.
 
 Examples:
   python experiments/build_network.py
@@ -20,23 +20,18 @@ def main(
     out: cli.Out = Path("out/build_network"),
     seed: cli.Seed = 0,
 ) -> None:
-    """Print each step of the documents in their order, draw the network."""
+    """Print each step of the tutorials in their order, draw the network."""
     cli.start(backend, device)
     import keras
     from keras import ops
 
-    from kerasnets import layers, models, plots
+    from kerasnets import plots
 
     keras.utils.set_random_seed(seed)
     np.set_printoptions(precision=4, suppress=True, threshold=100)  # as PyTorch prints
     numbers = ops.convert_to_numpy
 
-    print("Where to compute")
-    versions, name = backends.versions(), backends.backend()
-    print(f"Using {backends.device().replace('gpu', 'cuda')} device")
-    print(f"{name} {versions.get(name) or versions['tensorflow-cpu']}, under Keras {keras.__version__}")
-    print(f"Devices: {', '.join(backends.devices())}")
-    print(f"CUDA: {backends.cuda()}")
+    print_devices()
 
     print("\nThe network")
     model = kerasnets.build("NeuralNetwork")
@@ -50,27 +45,7 @@ def main(
     print(f"Probabilities: {numbers(probabilities)}")
     print(f"Predicted class: {numbers(ops.argmax(probabilities, axis=1))}")
 
-    print("\nThe layers one by one, on three images")
-    images = keras.random.uniform((3, 28, 28))
-    print(f"Images: {list(images.shape)}")
-    flatten = layers.Flatten()
-    flat = flatten(images)
-    print(f"Flatten: {list(flat.shape)}")
-    everything = ops.reshape(images, (-1,))
-    print(f"Flatten(start_dim=0) would give {list(everything.shape)}: one vector, the images no longer apart")
-    linear = layers.Linear(20)
-    hidden = linear(flat)
-    print(f"Linear: {list(hidden.shape)}")
-    print(f"Before ReLU:\n{numbers(hidden)}")
-    relu = keras.layers.ReLU()
-    print(f"After ReLU:\n{numbers(relu(hidden))}")
-
-    print("\nThe same layers, and a last one, in a Sequential")
-    sequential = models.Sequential([flatten, linear, relu, layers.Linear(10)])
-    logits = sequential(images)
-    print(f"Logits: {list(logits.shape)}")
-    sums = ops.sum(keras.layers.Softmax()(logits), axis=1)
-    print(f"Sums of the probabilities: {numbers(sums)}")
+    print_layers()
 
     print("\nThe parameters, with PyTorch's names and sizes (a Keras kernel is the transpose of the weight)")
     for name, values in kerasnets.state_dict(model).items():
@@ -79,6 +54,49 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     plots.architecture(model).savefig(out / "architecture.png", dpi=100)
     cli.print_written(out, ["architecture.png"])
+
+
+def print_devices() -> None:
+    """Tutorial 002, section 2: devices, versions, CUDA."""
+    import keras
+
+    print("Where to compute")
+    versions, name = backends.versions(), backends.backend()
+    print(f"Using {backends.device().replace('gpu', 'cuda')} device")
+    print(f"{name} {versions.get(name) or versions['tensorflow-cpu']}, under Keras {keras.__version__}")
+    print(f"Devices: {', '.join(backends.devices())}")
+    print(f"CUDA: {backends.cuda()}")
+
+
+def print_layers() -> None:
+    """Tutorial 002, section 4: three images through each layer, and through a Sequential of them."""
+    import keras
+    from keras import ops
+
+    from kerasnets import layers, models
+
+    numbers = ops.convert_to_numpy
+    print("\nThe layers one by one, on three images")
+    images = keras.random.uniform((3, 28, 28))
+    print(f"Images: {list(images.shape)}")
+    flatten = layers.Flatten()
+    flat = flatten(images)
+    print(f"Flatten: {list(flat.shape)}")
+    everything = ops.reshape(images, (-1,))
+    print(f"Flatten(start_dim=0) would give {list(everything.shape)}: one vector for all images together")
+    linear = layers.Linear(20)
+    hidden = linear(flat)
+    print(f"Linear: {list(hidden.shape)}")
+    print(f"Before ReLU:\n{numbers(hidden)}")
+    relu = keras.layers.ReLU()
+    print(f"After ReLU:\n{numbers(relu(hidden))}")
+
+    print("\nThe same layers and another one in a Sequential")
+    sequential = models.Sequential([flatten, linear, relu, layers.Linear(10)])
+    logits = sequential(images)
+    print(f"Logits: {list(logits.shape)}")
+    sums = ops.sum(keras.layers.Softmax()(logits), axis=1)
+    print(f"Sums of the probabilities: {numbers(sums)}")
 
 
 if __name__ == "__main__":

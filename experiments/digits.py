@@ -1,4 +1,4 @@
-"""Networks for handwritten digits, from raw matrices to named layers, before and after training: document 004.
+"""Networks for handwritten digits, from raw matrices to named layers, before and after training: tutorial 004.
 
 Examples:
   KERASNETS_DATA=path/to/data python experiments/digits.py
@@ -6,6 +6,7 @@ Examples:
   python experiments/digits.py --epochs 1 --seed 1
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,35 +26,59 @@ def main(
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
 ) -> None:
-    """Print each step of the document in its order, then train its last network; draw pictures."""
+    """Print each step of the tutorial in its order, then train its last network; draw pictures."""
     cli.start(backend, device)
     import keras
-    from keras import ops
 
-    from kerasnets import batches, data, layers, models, plots
+    from kerasnets import batches, data, plots
 
     keras.utils.set_random_seed(seed)
     np.set_printoptions(precision=4, suppress=True, threshold=100)  # as PyTorch prints
-    numbers = ops.convert_to_numpy
     try:
         arrays = data.load_data(dataset)
     except (data.DataNotFoundError, data.DamagedDataError) as error:
         cli.fail(error)
     names = data.class_names(dataset)
     out.mkdir(parents=True, exist_ok=True)
-    pictures = []
-
-    def save(figure, name: str) -> None:
-        figure.savefig(out / name, dpi=100)
-        pictures.append(name)
 
     print("A batch of 64 images; kerasnets' images have no channel axis")
     (x, y), (x_test, y_test) = arrays
     rows = batches.epoch_order(len(x), seed, epoch=0)[:64]
     images, labels = x[rows], y[rows]
     print(f"{type(images)}\n{list(images.shape)}\n{list(labels.shape)}")
-    save(plots.show_images(images[1:2], labels[1:2], class_names=names), "image.png")
+    plots.show_images(images[1:2], labels[1:2], class_names=names).savefig(out / "image.png", dpi=100)
 
+    show_matrices(images)
+    show_layers(images)
+    image = x_test[:1]
+    classify = partial(save_classification, out, image, names)
+    classify("network2.png", set_weights_by_hand())
+    by_position, by_name = build_sequentials()
+    classify("sequential.png", by_position)
+
+    print("\nTraining")
+    classify("before.png", by_name)
+    recipe = recipes.find("Network2", dataset, {"form": "named"})
+    result = cli.train(recipe, out, epochs, batch_size, seed, arrays=arrays, log_every=log_every)
+    classify("after.png", result.model)
+    print(f"The first test image is {names[y_test[0]]!r}: see before.png and after.png")
+    cli.print_written(out, ["image.png", "network2.png", "sequential.png", "before.png", "after.png"])
+    cli.finish(result, out)
+
+
+def save_classification(out: Path, image: np.ndarray, names: list[str], file: str, model) -> None:
+    """Draw an image and the probabilities that a network gives its classes."""
+    from kerasnets import plots
+
+    plots.view_classify(image, model(image), class_names=names).savefig(out / file, dpi=100)
+
+
+def show_matrices(images: np.ndarray) -> None:
+    """The network from raw matrices, its softmax, and the mistake that is easy to make in it."""
+    import keras
+    from keras import ops
+
+    numbers = ops.convert_to_numpy
     print("\nThe network from raw matrices")
     inputs = ops.reshape(ops.convert_to_tensor(images), (64, -1))
     print(f"Inputs: {list(inputs.shape)}")
@@ -82,10 +107,18 @@ def main(
         wrong_softmax(outputs)
     except Exception as error:  # each backend raises its own
         print(f"64 images: {type(error).__name__}: {error}")
-    # Ten images and ten classes: the shapes fit, every column is divided by another image's sum, and nothing warns.
+    # Ten images and ten classes: the shapes fit, each column is divided by the sum of another image, without a warning.
     print(f"10 images: no error, but the sums are {numbers(ops.sum(wrong_softmax(outputs[:10]), axis=1))}")
 
-    print("\nThe same with layers, and with activations as functions in them")
+
+def show_layers(images: np.ndarray) -> None:
+    """``Network``, and the same with activations as arguments of its layers."""
+    import keras
+    from keras import ops
+
+    from kerasnets import layers, models
+
+    print("\nThe same with layers, and with the activations in them")
     network = kerasnets.build("Network")
     network.summary()
     short = models.Sequential(
@@ -100,8 +133,15 @@ def main(
     short.summary()
     short.set_weights(network.get_weights())
     difference = ops.max(ops.abs(short(images) - network(images)))
-    print(f"With the same weights the outputs differ by {numbers(difference):.1e}")
+    print(f"With the same weights the outputs differ by {ops.convert_to_numpy(difference):.1e}")
 
+
+def set_weights_by_hand():
+    """``Network2`` with the first layer's weights read and set; returns it."""
+    import keras
+    from keras import ops
+
+    numbers = ops.convert_to_numpy
     print("\nTwo hidden layers, and their weights read and set by hand")
     model = kerasnets.build("Network2")
     model.summary()
@@ -112,26 +152,22 @@ def main(
     fc1.kernel.assign(keras.random.normal(fc1.kernel.shape, stddev=0.01))
     print(f"The bias set to zeros: {np.abs(numbers(fc1.bias)).max()}")
     print(f"The weight set to normal values: mean {numbers(fc1.kernel).mean():.4f}, sd {numbers(fc1.kernel).std():.4f}")
-    image = x_test[:1]
-    save(plots.view_classify(image, model(image), class_names=names), "network2.png")
+    return model
+
+
+def build_sequentials() -> tuple:
+    """``Network2`` as a Sequential by position and by name; returns both."""
+    from keras import ops
 
     print("\nThe same as a Sequential, by position and by name")
     by_position = kerasnets.build("Network2", form="sequential")
     by_position.summary()
-    save(plots.view_classify(image, by_position(image), class_names=names), "sequential.png")
-    print(f"layers[1], after the flattening: {by_position.layers[1]}\n{numbers(by_position.layers[1].kernel)}")
+    first = by_position.layers[1]
+    print(f"layers[1], after the flattening: {first}\n{ops.convert_to_numpy(first.kernel)}")
     by_name = kerasnets.build("Network2", form="named")
     by_name.summary()
-    print(f"layers[1] and get_layer('fc1') are one: {by_name.layers[1] is by_name.get_layer('fc1')}")
-
-    print("\nTraining")
-    save(plots.view_classify(image, by_name(image), class_names=names), "before.png")
-    recipe = recipes.find("Network2", dataset, {"form": "named"})
-    result = cli.train(recipe, out, epochs, batch_size, seed, arrays=arrays, log_every=log_every)
-    save(plots.view_classify(image, result.model(image), class_names=names), "after.png")
-    print(f"The first test image is {names[y_test[0]]!r}: see before.png and after.png")
-    cli.print_written(out, pictures)
-    cli.finish(result, out)
+    print(f"layers[1] is get_layer('fc1'): {by_name.layers[1] is by_name.get_layer('fc1')}")
+    return by_position, by_name
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Train networks on pictures of clothes and compare them: document 002, sections 6 to 7.2.2.
+"""Train networks on images of clothes and compare them: tutorial 002, sections 6 to 7.2.2.
 
-Without --show one network is trained, as in the document; FashionNetwork is document 003's. The other steps, in the
-document's order:
+Without --show one network is trained, as in the tutorial; FashionNetwork is tutorial 003's. The other steps, in the
+tutorial's order:
 
 - training: the network's structure, its training, predictions and confusion matrix (6, 7.2.1, 7.2.2)
 
 - datasets: why the same network does better on digits than on clothes (7.1)
 
-- normalization: what the scale of the pixels does to a training (7.1)
+- normalization: how the scale of the pixels affects a training (7.1)
 
 - networks: NeuralNetwork, NeuralNetwork_v1 and ConvNeuralNetwork in one table and one picture (7.2)
 
@@ -30,7 +30,7 @@ import kerasnets
 from kerasnets import cli
 from kerasnets.training import recipes
 
-IN_THE_DOCUMENT = ("NeuralNetwork", "NeuralNetwork_v1", "ConvNeuralNetwork")
+NETWORKS = ("NeuralNetwork", "NeuralNetwork_v1", "ConvNeuralNetwork")
 
 
 def main(
@@ -45,7 +45,7 @@ def main(
     device: cli.Device = "auto",
     precision: cli.Precision = "float32",
     out: Annotated[
-        Path | None, cli.OutOption(show_default="out/fashion_mnist/NETWORK, of other steps out/fashion_mnist")
+        Path | None, cli.OutOption(show_default="out/fashion_mnist/NETWORK; for other steps out/fashion_mnist")
     ] = None,
     dataset: cli.Dataset = "fashion_mnist",
     epochs: cli.Epochs = None,
@@ -53,7 +53,7 @@ def main(
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
 ) -> None:
-    """Train, print what the document prints, draw pictures."""
+    """Train, print what the tutorial prints, draw pictures."""
     cli.start(backend, device, precision)
     train = partial(cli.train, epochs=epochs, batch_size=batch_size, seed=seed, log_every=log_every)
     if show == "training":
@@ -79,43 +79,47 @@ def train_one(train, network: str, dataset: str, out: Path) -> None:
 
 
 def compare_datasets(train, dataset: str) -> None:
-    """Section 7.1: the same network and training on each data set, beside how far apart its classes are."""
-    from kerasnets import data, training
+    """Section 7.1: the same network and training on each data set, and how far apart the classes are there."""
+    from kerasnets import data
 
     rows, sentences = [], []
-    for name in data_sets(dataset):
+    for name in list_datasets(dataset):
         print(f"\nNeuralNetwork on {name}")
-        result = train(recipes.find("NeuralNetwork", name), None, verbose=quiet())
-        (x, y), (x_test, y_test) = training.load_recipe_data(result.recipe)
-        # As simple as a classifier can be: the class whose mean image is nearest.
+        arrays = load(data.load_data, name)
+        (x, y), (x_test, y_test) = arrays
+        result = train(recipes.find("NeuralNetwork", name), None, verbose=cli.choose_verbose(), arrays=arrays)
+        # The simplest classifier: the class whose mean image is nearest.
         means = np.stack([x[y == c].mean(axis=0) for c in range(10)])
         distances = np.stack([((x_test - mean) ** 2).sum(axis=(1, 2)) for mean in means], axis=1)
         nearest = 100 * np.mean(distances.argmin(axis=1) == y_test)
         rows.append((name, *(f"{p:.2f} %" for p in (nearest, result.train_accuracy[-1], result.test_accuracy))))
-
-        predicted = result.model.predict(x_test, batch_size=500, verbose=0).argmax(axis=1)
-        found = recalls(y_test, predicted)
-        hardest = found.argmin()
-        wrong = predicted[(y_test == hardest) & (predicted != hardest)]
-        names = data.class_names(name)
-        sentences.append(f"Hardest in {name}: {names[hardest]}, of which {100 * found[hardest]:.1f} % are recognised")
-        if len(wrong):
-            sentences[-1] += f"; the others are mostly taken for {names[np.bincount(wrong).argmax()]}"
+        sentences.append(describe_hardest_class(result))
     columns = ("data set", "nearest mean image", "training", "test")
     cli.print_table("Accuracy by data set", columns, rows)
     print("\n".join(sentences))
 
 
-def compare_normalizations(train, dataset: str) -> None:
-    """Section 7.1: the same network and training on pixels of four scales."""
+def describe_hardest_class(result) -> str:
+    """The class that is recognised least, and the class that it is mostly taken for."""
     from kerasnets import data
 
-    for name in data_sets(dataset):
+    name = result.recipe.dataset
+    names, shares = data.class_names(name), result.recalls
+    hardest = shares.argmin()
+    sentence = f"Hardest in {name}: {names[hardest]}, of which {100 * shares[hardest]:.1f} % are recognised"
+    wrong = result.predicted[(result.test_labels == hardest) & (result.predicted != hardest)]
+    if len(wrong):
+        sentence += f"; the others are mostly taken for {names[np.bincount(wrong).argmax()]}"
+    return sentence
+
+
+def compare_normalizations(train, dataset: str) -> None:
+    """Section 7.1: the same network and training on pixels at four scales."""
+    from kerasnets import data
+
+    for name in list_datasets(dataset):
         rows = []
-        try:
-            x, y, x_test, y_test = data.load_arrays(name)
-        except (data.DataNotFoundError, data.DamagedDataError) as error:
-            cli.fail(error)
+        x, y, x_test, y_test = load(data.load_arrays, name)
         mean, deviation = x.mean(), x.std()
         scales = {
             "as stored, 0 … 255": (0.0, 1.0),
@@ -127,7 +131,7 @@ def compare_normalizations(train, dataset: str) -> None:
             images, test_images = (((array - zero) / one).astype("float32") for array in (x, x_test))
             print(f"\nNeuralNetwork on {name}, pixels {title}")
             arrays = (images, y), (test_images, y_test)
-            result = train(recipes.find("NeuralNetwork", name), None, verbose=quiet(), arrays=arrays)
+            result = train(recipes.find("NeuralNetwork", name), None, verbose=cli.choose_verbose(), arrays=arrays)
             losses = [f"{loss:.4g}" for loss in (result.train_loss[0], result.train_loss[-1])]
             scale = f"{images.mean():z.2f} ± {images.std():.2f}"
             rows.append((title, scale, *losses, f"{result.test_accuracy:.2f} %"))
@@ -137,67 +141,66 @@ def compare_normalizations(train, dataset: str) -> None:
 
 def compare_networks(train, dataset: str, out: Path) -> None:
     """Section 7.2: the three networks in one table and one picture."""
-    from matplotlib.figure import Figure
-
-    from kerasnets import data, plots, training
-
-    results, shares = {}, {}
-    for network in IN_THE_DOCUMENT:
+    results = {}
+    for network in NETWORKS:
         print(f"\n{network} on {dataset}")
         result = results[network] = train(recipes.find(network, dataset), out / network)
-        _, (x_test, y_test) = training.load_recipe_data(result.recipe)
-        shares[network] = recalls(y_test, result.model.predict(x_test, batch_size=500, verbose=0).argmax(axis=1))
     cli.print_table(
         f"{dataset}, {result.recipe.epochs} epochs, backend {result.backend} on {result.device}",
-        ("network", "parameters", "test", "document", "last loss", "s/epoch"),
+        ("network", "parameters", "test", "tutorial", "last loss", "s/epoch"),
         [
             (
                 network,
                 f"{r.model.count_params():,}",
                 f"{r.test_accuracy:.2f} %",
-                f"{r.recipe.document_accuracy:.2f} %" if r.recipe.document_accuracy else "–",
+                cli.format_tutorial_accuracy(r.recipe),
                 f"{r.train_loss[-1]:.4f}",
                 f"{np.median(r.epoch_seconds):.2f}",
             )
             for network, r in results.items()
         ],
     )
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    draw_networks(results, dataset, out / "networks.png")
+    cli.print_written(out, ["networks.png"])
+
+
+def draw_networks(results: dict, dataset: str, path: Path) -> None:
+    """Draw the networks' training losses, and their test accuracy by class."""
+    from kerasnets import data, plots
+
+    figure = plots.canvas.Picture(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     plots.learning_curves({network: r.train_loss for network, r in results.items()}, ax=left)
     left.set_title("Training loss")
     for (network, r), line in zip(results.items(), left.lines, strict=True):
         label = f"{network}, {r.test_accuracy:.1f} % of all"
-        # Open marks, so that none hides another.
+        # Open markers don't hide each other.
         look = {"color": line.get_color(), "marker": line.get_marker(), "markerfacecolor": "none", "markeredgewidth": 2}
-        right.plot(100 * shares[network], range(10), linestyle="none", markersize=8, label=label, **look)
+        right.plot(100 * r.recalls, range(10), linestyle="none", markersize=8, label=label, **look)
     right.set_yticks(range(10), data.class_names(dataset))
     right.invert_yaxis()
     right.set(title="Test accuracy by class", xlabel="%", xlim=(-2, 102))
     right.grid(alpha=0.4)
     right.legend()
-    figure.savefig(out / "networks.png", dpi=100)
-    cli.print_written(out, ["networks.png"])
+    figure.savefig(path, dpi=100)
 
 
-def data_sets(dataset: str) -> list[str]:
-    """The data sets to compare: digits and `dataset`; of the sample there is no counterpart with digits."""
+def list_datasets(dataset: str) -> list[str]:
+    """The data sets to compare: digits and `dataset`. The sample stands alone, because it has no digits."""
     if dataset in ("mnist", "fashion_mnist_sample"):
         print(f"To compare with another data set: --dataset fashion_mnist; here {dataset} alone.")
         return [dataset]
     return ["mnist", dataset]
 
 
-def recalls(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """The share (10,) of each class's images that were recognised."""
-    return np.array([np.mean(predicted[labels == c] == c) for c in range(10)])
+def load(function, dataset: str):
+    """The data set as `function` loads it; ends the program if it is missing or damaged."""
+    from kerasnets import data
 
-
-def quiet() -> str | int:
-    """Keras's ``verbose`` where many trainings follow each other: bars on a terminal, else nothing."""
-    from kerasnets import training
-
-    return "auto" if training.shows_progress_bars() else 0
+    try:
+        return function(dataset)
+    except (data.DataNotFoundError, data.DamagedDataError) as error:
+        cli.fail(error)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""Train FashionNetwork with NLLLoss and Adam, with or without dropout: document 003.
+"""Train FashionNetwork with NLLLoss and Adam, with or without dropout: tutorial 003.
 
-Without --show the network is trained, as in the document. The other steps, in the document's order:
+Without --show the network is trained, as in the tutorial. The other steps, in the tutorial's order:
 
-- loss: softmax against log-softmax with NLLLoss
+- loss: softmax compared with log-softmax and NLLLoss
 
-- classes: class weights on an unbalanced subset, and what they change
+- classes: class weights on an unbalanced subset, and their effect
 
 - optimizers: the defaults of each optimizer
 
-- learning_rate: too small, right, too large, drawn
+- learning_rate: too small, about right, too large, drawn
 
-- lbfgs: an optimizer that asks for the loss by itself, beside Adadelta, Adagrad and SGD, on a small problem
+- lbfgs: an optimizer that evaluates the loss itself, beside Adadelta, Adagrad and SGD, on a small problem
 
 - dropout: on and off, in training and in evaluation
 
@@ -35,7 +35,7 @@ from kerasnets import cli
 from kerasnets.training import recipes
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta")
-#: Of these classes the unbalanced subset holds every twentieth image; they look like Pullover and T-shirt.
+#: The unbalanced subset has every twentieth image of these classes, which look like Pullover and T-shirt.
 RARE, KEPT = (4, 6), 20
 RATES = (1e-5, 3e-3, 0.1)
 
@@ -56,16 +56,15 @@ def main(
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
 ) -> None:
-    """Train, print the document's line after each epoch, draw pictures."""
+    """Train, print the tutorial's line after each epoch, draw pictures."""
     cli.start(backend, device, precision)
     import keras
 
-    from kerasnets import data, training
+    from kerasnets import data
 
     out.mkdir(parents=True, exist_ok=True)
-    verbose = "auto" if training.shows_progress_bars() else 0
-    options = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "log_every": log_every, "verbose": verbose}
-    train = partial(cli.train, **options)
+    options = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "log_every": log_every}
+    train = partial(cli.train, verbose=cli.choose_verbose(), **options)
     steps = {
         "loss": show_loss,
         "classes": partial(show_classes, train, dataset, out),
@@ -86,7 +85,7 @@ def main(
 
 
 def train_one(train, dataset: str, dropout: float, out: Path) -> None:
-    """The document's training: NLLLoss, Adam, its line after each epoch."""
+    """The tutorial's training: NLLLoss, Adam, its line after each epoch."""
     import keras
 
     recipe = recipes.find("FashionNetwork", dataset, {"dropout": dropout} if dropout else {})
@@ -97,7 +96,7 @@ def train_one(train, dataset: str, dropout: float, out: Path) -> None:
 
 
 def show_loss() -> None:
-    """Log-softmax against the logarithm of softmax, and the losses that belong to them."""
+    """Log-softmax compared with the logarithm of softmax, and the losses that go with them."""
     from keras import ops
 
     from kerasnets import losses
@@ -136,12 +135,10 @@ def show_loss() -> None:
 
 def show_classes(train, dataset: str, out: Path) -> None:
     """Trainings on an unbalanced subset, with and without NLLLoss's `weight`."""
-    from matplotlib.figure import Figure
-
-    from kerasnets import data, plots, training
+    from kerasnets import data, training
 
     recipe = recipes.find("FashionNetwork", dataset)
-    (x, y), (x_test, y_test) = training.load_recipe_data(recipe)
+    (x, y), test = training.load_recipe_data(recipe)
     keep = ~np.isin(y, RARE)
     for rare in RARE:
         keep[np.flatnonzero(y == rare)[::KEPT]] = True
@@ -149,30 +146,35 @@ def show_classes(train, dataset: str, out: Path) -> None:
     counts = np.bincount(y, minlength=10)
     weight = (len(y) / (10 * counts)).round(4).tolist()
 
-    predicted = {}
+    results = {}
     for title, options in (("without weights", {}), ("with weights", {"weight": weight})):
         print(f"\nNLLLoss {title}, {len(y)} images")
-        result = train(recipe.replace(loss_options=options), None, arrays=((x, y), (x_test, y_test)))
-        predicted[title] = result.model.predict(x_test, batch_size=500, verbose=0).argmax(axis=1)
+        results[title] = train(recipe.replace(loss_options=options), None, arrays=((x, y), test))
 
     names = data.class_names(dataset)
-    recalls = {title: [np.mean(p[y_test == c] == c) for c in range(10)] for title, p in predicted.items()}
     rows = [
-        (names[c], counts[c], f"{weight[c]:.2f}", *(f"{100 * shares[c]:.1f} %" for shares in recalls.values()))
+        (names[c], counts[c], f"{weight[c]:.2f}", *(f"{100 * r.recalls[c]:.1f} %" for r in results.values()))
         for c in range(10)
     ]
-    rows.append(("all", len(y), "", *(f"{100 * np.mean(p == y_test):.1f} %" for p in predicted.values())))
-    cli.print_table("Share of the test images recognised", ("class", "training images", "weight", *predicted), rows)
-    figure = Figure(figsize=(15, 7), layout="constrained")
-    for ax, (title, p) in zip(figure.subplots(1, 2), predicted.items(), strict=True):
-        plots.confusion_matrix(y_test, p, class_names=names, ax=ax)
-        ax.set_title(f"NLLLoss {title}")
-    figure.savefig(out / "class_weights.png", dpi=100)
+    rows.append(("all", len(y), "", *(f"{r.test_accuracy:.1f} %" for r in results.values())))
+    cli.print_table("Share of the test images recognised", ("class", "training images", "weight", *results), rows)
+    draw_confusion_matrices(results, names, out / "class_weights.png")
     cli.print_written(out, ["class_weights.png"])
 
 
+def draw_confusion_matrices(results: dict, names: list[str], path: Path) -> None:
+    """Draw the confusion matrices of trainings side by side."""
+    from kerasnets import plots
+
+    figure = plots.canvas.Picture(figsize=(15, 7), layout="constrained")
+    for ax, (title, r) in zip(figure.subplots(1, 2), results.items(), strict=True):
+        plots.confusion_matrix(r.test_labels, r.predicted, class_names=names, ax=ax)
+        ax.set_title(f"NLLLoss {title}")
+    figure.savefig(path, dpi=100)
+
+
 def show_optimizers() -> None:
-    """The defaults of each optimizer, PyTorch's under Keras's names."""
+    """The defaults of each optimizer: PyTorch's values by Keras's names."""
     from inspect import signature
 
     from kerasnets import optimizers
@@ -209,7 +211,7 @@ def show_learning_rate(train, dataset: str, out: Path) -> None:
 
 
 def show_lbfgs(dataset: str, out: Path, n: int = 1000, iterations: int = 50) -> None:
-    """Softmax regression on `n` images, all at once: L-BFGS, and others with as many gradients."""
+    """Softmax regression on `n` images in one batch: L-BFGS, and other optimizers with the same number of gradients."""
     import keras
 
     from kerasnets import layers, lbfgs, losses, models, optimizers, plots, training
@@ -232,7 +234,7 @@ def show_lbfgs(dataset: str, out: Path, n: int = 1000, iterations: int = 50) -> 
         model.compile(optimizer=optimizer, loss=loss)
         history = model.fit(x, y, batch_size=n, epochs=evaluations, verbose=0).history["loss"]
         rate = optimizer.get_config()["learning_rate"]
-        # What fit logs is the loss before each step.
+        # fit logs the loss before each step.
         curves[f"{type(optimizer).__name__}({rate:g})"] = [*history, model.evaluate(x, y, batch_size=n, verbose=0)]
     cli.print_table(
         f"Softmax regression, {n} images, {evaluations} gradients",
@@ -246,7 +248,7 @@ def show_lbfgs(dataset: str, out: Path, n: int = 1000, iterations: int = 50) -> 
 
 
 def show_dropout(train, dataset: str, dropout: float, out: Path) -> None:
-    """One image through dropout, then trainings without and with it, in training mode and in evaluation."""
+    """One image through dropout, then trainings without and with it, evaluated in both modes."""
     from keras import ops
 
     from kerasnets import plots, training

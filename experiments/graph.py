@@ -1,7 +1,7 @@
-"""Draw a network: layers, autograd graph, a file for Netron, and the diagrams of document 003.
+"""Draw a network: layers, autograd graph, files for Netron, and the diagrams of tutorial 003.
 
-The network is not trained. Graphviz with pydot, torchviz and onnx are used where they are installed; where one is
-not, a sentence says what is missing. Netron (netron.app) opens model.keras and model.onnx.
+The network is not trained. Graphviz with pydot, torchviz and onnx are used if they are installed; otherwise a line says
+what is missing. Netron (netron.app) opens model.keras and model.onnx.
 
 Examples:
   python experiments/graph.py
@@ -29,12 +29,12 @@ def main(
         ],
         typer.Option(help="Which network."),
     ] = "FashionNetwork",
-    lang: Annotated[Literal["en", "zh"], typer.Option(help="Language of the pictures' words.")] = "en",
+    lang: Annotated[Literal["en", "zh"], typer.Option(help="Language of the pictures.")] = "en",
     backend: cli.Backend = None,
     device: cli.Device = "auto",
     out: Annotated[Path | None, cli.OutOption(show_default="out/graph/NETWORK")] = None,
 ) -> None:
-    """Write each picture and file, say what is missing for the others."""
+    """Write each picture and file, print what is missing for the others."""
     cli.start(backend, device)
     out = out or Path("out/graph") / network
     out.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def main(
 
 
 def draw_layers(model, out: Path, lang: str) -> list[str]:
-    """The layers with their shapes: by kerasnets.plots, a box a call, and by Keras's plot_model, a box a layer."""
+    """Draw the layers with their shapes, by kerasnets.plots (a box per call) and by plot_model (a box per layer)."""
     import keras
 
     from kerasnets import plots
@@ -64,7 +64,7 @@ def draw_layers(model, out: Path, lang: str) -> list[str]:
 
 
 def draw_autograd(model, out: Path) -> list[str]:
-    """PyTorch's graph of the backward pass, from the loss of one image to every weight."""
+    """Draw PyTorch's graph of the backward pass, from the loss of one image to every weight."""
     if backends.backend() != "torch":
         print(f"Autograd graph: only PyTorch builds one, so not on {backends.backend()}; use --backend torch")
         return []
@@ -76,7 +76,7 @@ def draw_autograd(model, out: Path) -> list[str]:
     from keras import ops
 
     outputs = model(ops.zeros((1, *model.input_shape[1:])))
-    # torchviz writes these names and shapes into the leaves of its graph.
+    # torchviz labels the leaves of its graph with these names and shapes.
     parameters = {variable.path: variable.value for variable in model.trainable_variables}
     graph = torchviz.make_dot(ops.mean(outputs), params=parameters)
     atomic.write_bytes(out / "autograd.dot", graph.source.encode())
@@ -89,7 +89,7 @@ def draw_autograd(model, out: Path) -> list[str]:
 
 
 def save_for_netron(model, out: Path) -> list[str]:
-    """The files that Netron opens: Keras's own, and ONNX where its packages are there."""
+    """Write the files that Netron opens: Keras's own, and ONNX if its packages are installed."""
     with atomic.replaced(out / "model.keras") as unfinished:
         model.save(unfinished)
     missing = [name for name in backends.onnx_packages() if find_spec(name) is None]
@@ -97,18 +97,18 @@ def save_for_netron(model, out: Path) -> list[str]:
         print(f"ONNX: not written; needs: pip install {' '.join(missing)}")
         return ["model.keras"]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporters, about their own internals
+        warnings.simplefilter("ignore")  # from the exporters, about their own internals
         try:
             with atomic.replaced(out / "model.onnx") as unfinished:
                 model.export(unfinished, format="onnx", verbose=False)
-        except Exception as error:  # whatever one of several exporters can't do; the other files are there
+        except Exception as error:  # any failure of one of several exporters; the other files are there
             print(f"ONNX: not written; the exporter says: {error}")
             return ["model.keras"]
     return ["model.keras", "model.onnx"]
 
 
 def draw_diagrams(model, out: Path, lang: str) -> list[str]:
-    """Document 003's single neuron, and the network's fully connected layers as columns of neurons."""
+    """Draw tutorial 003's single neuron, and the network's fully connected layers as columns of neurons."""
     from kerasnets import layers, plots
 
     plots.neuron(lang=lang).savefig(out / "neuron.png", dpi=100)

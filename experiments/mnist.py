@@ -1,4 +1,4 @@
-"""Train a network on handwritten digits: document 002, section 6, and the networks of documents 001 and 004.
+"""Train a network on handwritten digits: tutorial 002, section 6, and the networks of tutorials 001 and 004.
 
 Examples:
   KERASNETS_DATA=path/to/data python experiments/mnist.py
@@ -29,7 +29,7 @@ def main(
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
 ) -> None:
-    """Train, print what the document prints, draw pictures."""
+    """Train, print what the tutorial prints, draw pictures."""
     cli.start(backend, device, precision)
     out = out or Path("out/mnist") / network
     result = cli.train(recipes.find(network, dataset), out, epochs, batch_size, seed, log_every=log_every)

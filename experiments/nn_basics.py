@@ -1,4 +1,4 @@
-"""A convolutional network, its shapes, its gradients and one step of training: document 001.
+"""A convolutional network, its shapes, its gradients and one training step: tutorial 001.
 
 Examples:
   python experiments/nn_basics.py
@@ -20,19 +20,18 @@ def main(
     out: cli.Out = Path("out/nn_basics"),
     seed: cli.Seed = 0,
 ) -> None:
-    """Print each step of the document in its order, draw the filters."""
+    """Print each step of the tutorial in its order, draw the filters."""
     cli.start(backend, device)
     import keras
     from keras import ops
 
-    from kerasnets import losses, optimizers, plots
+    from kerasnets import plots
 
     keras.utils.set_random_seed(seed)
     np.set_printoptions(precision=4, suppress=True, threshold=100)  # as PyTorch prints
-    numbers = ops.convert_to_numpy
 
     print(f"Keras {keras.__version__} on {backends.backend()}")
-    # The document's order of axes, (batch, channels, height, width), instead of Keras's own.
+    # The tutorial's order of axes, (batch, channels, height, width), instead of Keras's.
     net = kerasnets.build("Net", data_format="channels_first")
     net.summary()
 
@@ -43,29 +42,50 @@ def main(
     for name, values in parameters.items():
         print(f"{name} : {list(values.shape)}")
 
-    print("\nThe forward pass, layer by layer")
     images = keras.random.normal((1, 32, 32))
-    print(f"images    {list(images.shape)}")
-    x = images
-    for layer in net.layers[1:]:  # after the input
-        x = layer(x)
-        print(f"{layer.name:9} {list(x.shape)}")
-    print(f"The {x.shape[-1]} outputs: {numbers(x)}")
-
-    print("\nThe backward pass of a vector of ones: the gradient of the sum of the outputs, in Keras's shapes")
-    ones = ops.ones((1, 10))
-    _, gradients = backends.value_and_gradients(net, lambda outputs: ops.sum(outputs * ones), images)
-    for variable, gradient in zip(net.trainable_variables, gradients, strict=True):
-        print(f"{variable.path} : {list(gradient.shape)}, {numbers(ops.reshape(gradient, (-1,))[:10])}")
+    print_passes(net, images)
 
     print("\nA single image needs the batch axis")
-    single = numbers(images)[0]
+    single = ops.convert_to_numpy(images)[0]
     try:
         net.predict(single, verbose=0)
     except ValueError as error:
         print(f"{list(single.shape)}: {error}")
     print(f"{list(single[None].shape)}: outputs {list(net.predict(single[None], verbose=0).shape)}")
 
+    print_step(net, images)
+
+    out.mkdir(parents=True, exist_ok=True)
+    plots.weights(net, "conv1").savefig(out / "conv1.png", dpi=100)
+    cli.print_written(out, ["conv1.png"])
+
+
+def print_passes(net, images) -> None:
+    """The forward pass with the shapes on the way, and the gradients of the backward pass."""
+    from keras import ops
+
+    print("\nThe forward pass, layer by layer")
+    print(f"images    {list(images.shape)}")
+    x = images
+    for layer in net.layers[1:]:  # after the input
+        x = layer(x)
+        print(f"{layer.name:9} {list(x.shape)}")
+    print(f"The {x.shape[-1]} outputs: {ops.convert_to_numpy(x)}")
+
+    print("\nThe backward pass of a vector of ones: the gradient of the sum of the outputs, in Keras's shapes")
+    ones = ops.ones((1, 10))
+    _, gradients = backends.value_and_gradients(net, lambda outputs: ops.sum(outputs * ones), images)
+    for variable, gradient in zip(net.trainable_variables, gradients, strict=True):
+        print(f"{variable.path} : {list(gradient.shape)}, {ops.convert_to_numpy(ops.reshape(gradient, (-1,))[:10])}")
+
+
+def print_step(net, images) -> None:
+    """A loss, and one step of SGD with two learning rates."""
+    from keras import ops
+
+    from kerasnets import losses, optimizers
+
+    numbers = ops.convert_to_numpy
     print("\nThe mean squared error against 0 … 9")
     y = ops.reshape(ops.arange(10, dtype="float32"), (1, 10))
     criterion = losses.MSELoss()
@@ -76,17 +96,13 @@ def main(
     _, gradients = backends.value_and_gradients(net, lambda outputs: criterion(y, outputs), images)
     print(f"fc1.bias before: {numbers(bias)}")
     print(f"its gradient: {numbers(gradients[-1])}")
-    # The document's rate is on the brink for 1350 features at once: from some initial weights (in PyTorch, too: about
-    # one in fifteen) the step goes over the minimum and up the other side.
+    # The tutorial's rate is borderline for 1350 features at once: from some initial weights (about one in fifteen, in
+    # PyTorch as well) the step overshoots the minimum and ends higher than before.
     for rate in (0.01, 0.001):
         net.set_weights(start)
         optimizers.SGD(rate).apply(gradients, net.trainable_variables)
         print(f"Learning rate {rate}, fc1.bias after: {numbers(bias)}")
         print(f"Learning rate {rate}, loss after: {numbers(criterion(y, net(images))):.6f}")
-
-    out.mkdir(parents=True, exist_ok=True)
-    plots.weights(net, "conv1").savefig(out / "conv1.png", dpi=100)
-    cli.print_written(out, ["conv1.png"])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Train NeuralNetwork and ConvNeuralNetwork on the bundled Fashion-MNIST sample: the first thing to run.
 
-Needs no network access and no data set.
+Needs neither network access nor a data set.
 
 Examples:
   python experiments/quickstart.py

@@ -1,6 +1,6 @@
-"""``python -m kerasnets info``: what is installed here, what can be used, and what to do about the rest.
+"""``python -m kerasnets info`` shows what is installed and usable, and what to do about the rest.
 
-``python -m kerasnets clear-cache`` removes what `load_data` keeps in the user's cache.
+``python -m kerasnets clear-cache`` removes the arrays that `load_data` keeps in the user's cache.
 """
 
 import sys
@@ -20,7 +20,7 @@ def main() -> None:
 
 @app.command()
 def info() -> None:
-    """Print versions, backends, devices, CUDA and data folders, and what to do about what is missing."""
+    """Print versions, backends, devices, CUDA and data folders, and how to get what is missing."""
     missing = []
     print("Versions")
     for name, version in backend.versions().items():
@@ -57,15 +57,15 @@ def info() -> None:
 
 @app.command()
 def clear_cache(
-    downloads: Annotated[bool, typer.Option("--downloads", help="Remove the downloaded data sets, too.")] = False,
+    downloads: Annotated[bool, typer.Option("--downloads", help="Remove the downloaded data sets as well.")] = False,
 ) -> None:
-    """Remove the arrays that load_data keeps in the user's cache, and print what was removed."""
+    """Remove the arrays that load_data keeps in the user's cache, and print their names."""
     removed = data.clear_cache(downloads)
     for path, size in removed:
         print(f"Removed {path} ({size / 1e6:.1f} MB)")
     print(f"{len(removed)} removed, {sum(size for _, size in removed) / 1e6:.1f} MB.")
     if not downloads:
-        print("Downloaded data sets are kept; --downloads removes them, too.")
+        print("Downloaded data sets are kept; --downloads removes them as well.")
 
 
 if __name__ == "__main__":

@@ -1,47 +1,55 @@
-"""What the experiments' command lines share: options, the start, and tables.
+"""What the experiments' command lines share: options, start, and output.
 
-An experiment's module docstring is its ``--help``; its function's parameters are annotated with the options below.
+An experiment's module docstring is its ``--help``; the parameters of its function are annotated with the options below.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from kerasnets import backend as backends
 from kerasnets.data.datasets import GREY_NAMES
 
-Backend = Annotated[
-    Literal[*backends.BACKENDS] | None,
-    typer.Option(help="Keras backend.  [default: KERAS_BACKEND, else torch]", show_default=False),
-]
-Device = Annotated[Literal[*backends.DEVICES], typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
+if TYPE_CHECKING:
+    BackendName = DatasetName = DeviceName = PrecisionName = str
+else:  # typer shows these as choices; a type checker can't read a Literal of a variable
+    BackendName = Literal[tuple(backends.BACKENDS)]
+    DatasetName = Literal[tuple(GREY_NAMES)]
+    DeviceName = Literal[tuple(backends.DEVICES)]
+    PrecisionName = Literal[tuple(backends.PRECISIONS)]
 
-Precision = Annotated[
-    Literal[*backends.PRECISIONS], typer.Option(help="What products and convolutions are computed in.")
+Backend = Annotated[
+    BackendName | None,
+    typer.Option(help="Keras backend.  [default: KERAS_BACKEND, otherwise torch]", show_default=False),
 ]
+Device = Annotated[DeviceName, typer.Option(help="Where to compute; auto uses a GPU if there is one.")]
+
+Precision = Annotated[PrecisionName, typer.Option(help="Precision of matrix products and convolutions.")]
 
 
 def OutOption(**options):  # noqa: N802 (it stands for a class of options)
-    """The option --out; `options` are typer's."""
+    """The option --out; `options` are further ones of typer's."""
     return typer.Option(help="Folder for results, model and pictures.", file_okay=False, **options)
 
 
 Out = Annotated[Path, OutOption()]
-Dataset = Annotated[
-    Literal[*GREY_NAMES], typer.Option(help="Data set; the sample ships with kerasnets, the others are full.")
+Dataset = Annotated[DatasetName, typer.Option(help="Data set; the sample comes with kerasnets, the others are full.")]
+LocalDataset = Annotated[
+    DatasetName | None,
+    typer.Option(help="Data set.  [default: the tutorial's if it is on this machine, otherwise the sample]"),
 ]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs.  [default: the document's]", show_default=False)]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs.  [default: the tutorial's]", show_default=False)]
 BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="Images a step.  [default: the document's]", show_default=False)
+    int | None, typer.Option(min=1, help="Images per step.  [default: the tutorial's]", show_default=False)
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of initial weights, batch order and dropout.")]
 LogEvery = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Print the mean loss of so many batches in place of a progress bar.  [default: 100 if not a terminal]",
+        help="Print the mean loss of this many batches instead of a progress bar.  [default: 100 if not a terminal]",
         show_default=False,
     ),
 ]
@@ -50,13 +58,13 @@ LogEvery = Annotated[
 def run(main: Callable[..., None], description: str) -> None:
     """Run `main` as a command with `description` as its help."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    # \b keeps the lines of the examples as they are written.
+    # \b keeps the line breaks of the examples.
     app.command(help=description.replace("Examples:\n", "\b\nExamples:\n"))(main)
     app()
 
 
 def start(backend: str | None, device: str, precision: str = "float32") -> None:
-    """Choose backend, device and precision before Keras is imported; end the program if they can't be had."""
+    """Set backend, device and precision before Keras is imported; end the program if one is not available."""
     try:
         if backend is not None:
             backends.set_backend(backend)
@@ -67,13 +75,51 @@ def start(backend: str | None, device: str, precision: str = "float32") -> None:
 
 
 def fail(error: Exception) -> NoReturn:
-    """End the program with the error's message alone, as exit code 1."""
+    """End the program with the error's message and exit code 1."""
     typer.echo(f"Error: {error}", err=True)
     raise typer.Exit(1)
 
 
-def train(recipe, out: Path, epochs: int | None, batch_size: int | None, seed: int, **options):
-    """Run a recipe with the command line's changes, print the test accuracy, and give the ``training.Result``."""
+def choose_backends(names: str, say: Callable[[str], object] = print) -> list[str]:
+    """The installed ones of some backends.
+
+    Args:
+        names: names with commas between them.
+        say: called with a line of text for each backend that is not installed, on how to install it.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    order = names.split(",")
+    for name in order:
+        if name not in backends.BACKENDS:
+            raise ValueError(f"Unknown backend {name!r}; expected some of {', '.join(map(repr, backends.BACKENDS))}.")
+    for name in dict.fromkeys(name for name in order if not backends.is_installed(name)):
+        say(f"The backend {name} is not installed and is left out. {backends.install_command(name)}")
+    return [name for name in order if backends.is_installed(name)]
+
+
+def choose_verbose() -> str | int:
+    """Keras's ``verbose`` for many trainings in a row: progress bars on a terminal, otherwise nothing."""
+    from kerasnets import training
+
+    return "auto" if training.shows_progress_bars() else 0
+
+
+def train(recipe, out: Path | None, epochs: int | None, batch_size: int | None, seed: int, **options):
+    """Run a recipe with the changes of the command line, and print the test accuracy.
+
+    Args:
+        recipe: the recipe.
+        out: folder for result and model; None to write none.
+        epochs: number of epochs; None for the recipe's.
+        batch_size: images per step; None for the recipe's.
+        seed: the seed.
+        options: further ones of :func:`kerasnets.train`.
+
+    Returns:
+        The ``training.Result``.
+    """
     from kerasnets import data, training
 
     given = {"epochs": epochs, "batch_size": batch_size}
@@ -87,19 +133,17 @@ def train(recipe, out: Path, epochs: int | None, batch_size: int | None, seed: i
 
 
 def finish(result, out: Path) -> None:
-    """Draw a training's pictures, and print its result beside the document's number."""
+    """Draw the pictures of a training, and print its result next to the tutorial's."""
     pictures = [*save_pictures(result, out), *save_learning_curves({result.recipe.name: result.train_loss}, out)]
-    recipe, document = result.recipe, "–"
-    if recipe.document_accuracy is not None:
-        document = f"{recipe.document_accuracy:.2f} %"
+    recipe = result.recipe
     print_table(
         f"{recipe.dataset}, {recipe.epochs} epochs, backend {result.backend} on {result.device}",
-        ("network", "test accuracy", "the document's", "last training loss", "seconds an epoch"),
+        ("network", "test accuracy", "tutorial", "last training loss", "seconds per epoch"),
         [
             (
                 recipe.name,
                 f"{result.test_accuracy:.2f} %",
-                document,
+                format_tutorial_accuracy(recipe),
                 f"{result.train_loss[-1]:.4f}",
                 f"{sorted(result.epoch_seconds)[len(result.epoch_seconds) // 2]:.2f}",
             )
@@ -108,16 +152,20 @@ def finish(result, out: Path) -> None:
     print_written(out, ["result.json", "model.keras", *pictures])
 
 
-def save_pictures(result, out: Path) -> list[str]:
-    """Draw predictions and confusion matrix of the test images into `out`; returns the files' names."""
-    from kerasnets import data, plots, training
+def format_tutorial_accuracy(recipe) -> str:
+    """The tutorial's test accuracy, or a dash if the tutorial has none."""
+    return "–" if recipe.document_accuracy is None else f"{recipe.document_accuracy:.2f} %"
 
-    _, (x_test, y_test) = training.load_recipe_data(result.recipe)
-    predicted = result.model.predict(x_test, batch_size=500, verbose=0).argmax(axis=1)
+
+def save_pictures(result, out: Path) -> list[str]:
+    """Draw predictions and confusion matrix of the test images into `out`; returns the names of the files."""
+    from kerasnets import data, plots
+
     names = data.class_names(result.recipe.dataset)
+    labels, predicted = result.test_labels, result.predicted
     figures = {
-        "predictions.png": plots.predictions(x_test, y_test, predicted, class_names=names),
-        "confusion_matrix.png": plots.confusion_matrix(y_test, predicted, class_names=names),
+        "predictions.png": plots.predictions(result.test_images, labels, predicted, class_names=names),
+        "confusion_matrix.png": plots.confusion_matrix(labels, predicted, class_names=names),
     }
     for name, figure in figures.items():
         figure.savefig(out / name, dpi=100)
@@ -125,7 +173,7 @@ def save_pictures(result, out: Path) -> list[str]:
 
 
 def save_learning_curves(curves: dict[str, list[float]], out: Path) -> list[str]:
-    """Draw the training losses by epoch, a curve a network, into `out`; returns the file's name."""
+    """Draw training losses by epoch, one curve per network, into `out`; returns the name of the file."""
     from kerasnets import plots
 
     plots.learning_curves(curves).savefig(out / "learning_curves.png", dpi=100)
@@ -133,7 +181,7 @@ def save_learning_curves(curves: dict[str, list[float]], out: Path) -> list[str]
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; the first column is text, the others are aligned right. Colours only on a terminal."""
+    """Print a table with its first column aligned left and the others right; in colours if on a terminal."""
     from rich.console import Console
     from rich.table import Table
 
@@ -146,5 +194,5 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def print_written(folder: Path, names: Iterable[str]) -> None:
-    """Say which files an experiment has left."""
+    """Print the names of the files that an experiment wrote."""
     print("Written: " + ", ".join(str(folder / name) for name in names))

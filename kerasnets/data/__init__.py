@@ -9,7 +9,7 @@
 from kerasnets.data.cleanup import clear_cache
 from kerasnets.data.datasets import NAMES, class_names
 from kerasnets.data.errors import DamagedDataError, DataNotFoundError
-from kerasnets.data.load import load_arrays, load_data, locations
+from kerasnets.data.load import find_local_or_sample, load_arrays, load_data, locations
 
 __all__ = [
     "NAMES",
@@ -17,6 +17,7 @@ __all__ = [
     "DataNotFoundError",
     "class_names",
     "clear_cache",
+    "find_local_or_sample",
     "load_arrays",
     "load_data",
     "locations",

@@ -1,6 +1,7 @@
 """`load_data`: images as a training takes them; and `locations`: where it finds them."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,23 @@ def load_arrays(name: str, root: str | os.PathLike | None = None, *, download: b
     if isinstance(source, str):
         raise _not_found(dataset, [*tried, f"download: {source}"])
     return cache.load(dataset, source)
+
+
+def find_local_or_sample(name: str, say: Callable[[str], object] = print) -> str:
+    """The name of the data set to use when nothing is to be downloaded.
+
+    Args:
+        name: the data set wanted.
+        say: called with a line of text if the sample replaces it.
+
+    Returns:
+        `name` if its files are on this machine, otherwise ``"fashion_mnist_sample"``.
+    """
+    check_name(name)
+    if name == SAMPLE or sources.find(DATASETS[name])[0] is not None:
+        return name
+    say(f"The data set {name!r} is not on this machine: using the bundled sample of Fashion-MNIST instead.")
+    return SAMPLE
 
 
 def load_data(name: str = "fashion_mnist", root: str | os.PathLike | None = None, *, download: bool = True) -> Arrays:

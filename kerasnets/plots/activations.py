@@ -1,4 +1,4 @@
-"""Pictures of activation functions and their derivatives, both computed by the active backend."""
+"""Pictures of activation functions and their derivatives, computed by the active backend."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kerasnets._internal.arguments import check_integer
+from kerasnets._internal.arrays import to_numpy
 
 from . import canvas
 
-#: The slope of leaky ReLU below 0 that PyTorch takes by default (``torch.nn.LeakyReLU``); Keras's default is another.
+#: PyTorch's default slope of leaky ReLU below 0; Keras has another default.
 NEGATIVE_SLOPE = 0.01
 
 NAMES = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "ReLU", "leaky_relu": "Leaky ReLU", "softmax": "Softmax"}
@@ -22,19 +23,19 @@ def activation(
 ) -> Figure:
     """An activation function and its derivative for x from -10 to 10.
 
-    Softmax is taken over all the points as one vector, and its derivative is that of each value yᵢ by its own xᵢ, the
+    Softmax is computed over all points as one vector. Its derivative is that of each yᵢ with respect to its own xᵢ, the
     diagonal of the Jacobian.
 
     Args:
-        function: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01) or ``"softmax"``, with their
-            derivatives in closed form; or a function from a tensor of the backend of shape (points,) to one of that
-            shape, such as ``keras.activations.gelu``, with its derivative from central differences.
-        points: how many values of x.
+        function: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01) or ``"softmax"``, with
+            derivatives in closed form; or a function of a tensor of shape (points,) that returns one of the same
+            shape, such as ``keras.activations.gelu``, with derivatives from central differences.
+        points: number of values of x.
         lang: language of the labels, ``"en"`` or ``"zh"``.
         ax: an Axes to draw on.
 
     Raises:
-        ValueError: the name is unknown, there are fewer than two points, or the function changes the shape.
+        ValueError: the name is unknown, there are fewer than 2 points, or the function changes the shape.
     """
     if isinstance(function, str) and function not in NAMES:
         raise ValueError(f"Unknown activation {function!r}; expected one of {', '.join(map(repr, NAMES))}.")
@@ -48,9 +49,9 @@ def activation(
         y, slope = _values(function, x), _central_differences(function, x)
     else:
         name = NAMES[function]
-        y, slope = (canvas.as_array(values) for values in _closed_form(function, x))
+        y, slope = (to_numpy(values) for values in _closed_form(function, x))
 
-    (name,) = canvas.drawable([name])
+    (name,) = canvas.replace_undrawable([name])
     figure, (ax,) = canvas.panels(ax, 1, 1, (6.0, 4.0))
     every = max(1, points // 12)
     ax.plot(x, y, label=f"{name}(x)", color="#0072b2", linewidth=2, marker="o", markevery=every, markersize=5)
@@ -66,7 +67,7 @@ def activation(
 
 
 def _closed_form(name: str, x: np.ndarray) -> tuple[Any, Any]:
-    """Values and derivative at `x` of the activation `name`, as tensors of the active backend."""
+    """Values and derivative of an activation at `x`, as tensors of the active backend."""
     from keras import ops
 
     x = ops.convert_to_tensor(x)
@@ -87,19 +88,19 @@ def _closed_form(name: str, x: np.ndarray) -> tuple[Any, Any]:
 def _values(function: Callable[[Any], Any], x: np.ndarray) -> np.ndarray:
     from keras import ops
 
-    y = canvas.as_array(function(ops.convert_to_tensor(x)))
+    y = to_numpy(function(ops.convert_to_tensor(x)))
     if y.shape != x.shape:
         raise ValueError(f"Expected the function to keep the shape {x.shape}; it gave {y.shape}.")
     return y
 
 
 def _central_differences(function: Callable[[Any], Any], x: np.ndarray, step: float = 0.01) -> np.ndarray:
-    """dyᵢ/dxᵢ from one pair of calls for each xᵢ, so that a function of the whole vector gets its diagonal."""
+    """dyᵢ/dxᵢ from a pair of calls for each xᵢ, which gives the diagonal for a function of the whole vector."""
     slopes = []
     for i in range(len(x)):
         above, below = x.copy(), x.copy()
         above[i] += step
         below[i] -= step
-        # Divided by the step that float32 really made.
+        # Divided by the actual step in float32.
         slopes.append((_values(function, above)[i] - _values(function, below)[i]) / (above[i] - below[i]))
     return np.array(slopes)

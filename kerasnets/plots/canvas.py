@@ -1,4 +1,4 @@
-"""What all pictures share: the figure to draw on, the words and a font that has them, arrays from any backend."""
+"""What all pictures share: the figure, the labels and a font for them, and the checks of arguments."""
 
 import io
 import os
@@ -13,6 +13,7 @@ from matplotlib import font_manager, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kerasnets._internal.arrays import to_numpy
 from kerasnets._internal.atomic import replaced
 
 WORDS = {
@@ -22,7 +23,7 @@ WORDS = {
         "confusion_matrix": "Confusion matrix",
         "derivative": "derivative",
         "epoch": "Epoch",
-        "epoch_seconds": "Seconds an epoch",
+        "epoch_seconds": "Seconds per epoch",
         "filters": "First {n} of {total} filters of {name}",
         "function": "{} activation function",
         "label": "Label: {}",
@@ -60,13 +61,13 @@ WORDS = {
     },
 }
 
-#: Fonts with simplified Chinese, as matplotlib names them, on Linux, Windows and macOS; the first one found is used.
+#: Fonts with simplified Chinese, by matplotlib's names, on Linux, Windows and macOS; the first one found is used.
 CHINESE_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans SC",
     "Source Han Sans SC",
     "Source Han Sans CN",
-    "Noto Sans CJK JP",  # the one face of the collection that matplotlib before 3.11 lists; it has the same characters
+    "Noto Sans CJK JP",  # the only face of the collection that matplotlib lists before 3.11; same characters
     "WenQuanYi Micro Hei",
     "WenQuanYi Zen Hei",
     "Microsoft YaHei",
@@ -83,18 +84,15 @@ CHINESE_FONTS = (
 )
 
 
-#: Beyond so many classes a picture shows nothing, and takes gigabytes.
+#: With more classes a picture shows nothing and takes gigabytes.
 MOST_CLASSES = 10_000
 
 
 class Picture(Figure):
-    """A Figure that a notebook shows even where pyplot, which would teach it to, was never imported.
-
-    Its files are whole or not there.
-    """
+    """A Figure that a notebook shows even if pyplot was never imported, and that is saved atomically."""
 
     def savefig(self, fname, **options):
-        """``Figure.savefig``; a file that is there already is replaced when the new one is complete."""
+        """``Figure.savefig``, as an atomic file write."""
         if not isinstance(fname, str | os.PathLike):
             super().savefig(fname, **options)
             return
@@ -114,11 +112,11 @@ def panels(ax: Axes | None, rows: int, columns: int, size: tuple[float, float], 
     """The figure to return, and `rows` × `columns` Axes to draw on, row by row.
 
     Args:
-        ax: the caller's Axes: used as it is for one panel, replaced by the panels for several; ``None``: a new figure.
+        ax: the caller's Axes, used as it is for one panel and replaced by several panels; None for a new figure.
         rows: number of rows of panels.
         columns: number of columns of panels.
         size: width and height of a new figure in inches.
-        options: for ``Figure.subplots``.
+        options: further ones of ``Figure.subplots``.
     """
     if ax is None:
         parent = Picture(figsize=size, layout="constrained")
@@ -131,8 +129,8 @@ def panels(ax: Axes | None, rows: int, columns: int, size: tuple[float, float], 
         place = ax.get_subplotspec()
         if place is None:
             raise ValueError(
-                "This picture has several panels, which need an Axes that is part of a grid: make `ax` by "
-                "plt.subplots() or Figure.add_subplot(), not by add_axes()."
+                "This picture has several panels, which need an Axes that is part of a grid: make `ax` with "
+                "plt.subplots() or Figure.add_subplot(), not with add_axes()."
             )
         figure = ax.figure
         ax.remove()
@@ -141,14 +139,14 @@ def panels(ax: Axes | None, rows: int, columns: int, size: tuple[float, float], 
 
 
 def families() -> list[str]:
-    """The font families to set on a text: the user's, then a Chinese one for what that lacks, then matplotlib's own."""
+    """The font families for a text: the user's, then a Chinese one for missing characters, then matplotlib's own."""
     found = {font.name for font in font_manager.fontManager.ttflist}
     chinese = [name for name in CHINESE_FONTS if name in found][:1]
     return [*matplotlib.rcParams["font.family"], *chinese, "DejaVu Sans"]
 
 
-def undrawable(text: str) -> set[str]:
-    """The characters of `text` that none of :func:`families` has."""
+def find_undrawable(text: str) -> set[str]:
+    """The characters of `text` that are in none of the :func:`families`."""
     fonts = [
         font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family=[family])))
         for family in families()
@@ -157,13 +155,13 @@ def undrawable(text: str) -> set[str]:
 
 
 def words(lang: str) -> dict[str, str]:
-    """The words of the pictures in `lang`; English and a warning where no font has the Chinese ones."""
+    """The labels of the pictures in `lang`; in English, with a warning, if no font has Chinese characters."""
     if lang not in WORDS:
         raise ValueError(f"Unknown language {lang!r}; expected one of {', '.join(map(repr, WORDS))}.")
-    if undrawable("".join(WORDS[lang].values())):
+    if find_undrawable("".join(WORDS[lang].values())):
         warnings.warn(
             "No font with Chinese characters was found, so the picture is labelled in English. Install one, for "
-            "example Noto Sans CJK, and start Python anew.",
+            "example Noto Sans CJK, and restart Python.",
             stacklevel=3,
         )
         lang = "en"
@@ -171,32 +169,23 @@ def words(lang: str) -> dict[str, str]:
 
 
 def text(**style: Any) -> dict[str, Any]:
-    """Keyword arguments for everything of matplotlib that makes a text: the fonts, and ``$`` meaning a dollar."""
+    """Keyword arguments for matplotlib's texts: the fonts, and no mathematics, so that ``$`` is a dollar sign."""
     return {"fontfamily": families(), "parse_math": False, **style}
 
 
-def drawable(names: Sequence[Any]) -> list[str]:
-    """`names` as strings, with ``?`` (and one warning) for the characters that no font here has."""
+def replace_undrawable(names: Sequence[Any]) -> list[str]:
+    """`names` as strings, with ``?``, and one warning, for characters that no font has."""
     names = [str(name) for name in names]
-    if missing := undrawable("".join(names)):
-        warnings.warn(f"No font here has {''.join(sorted(missing))!r}: drawn as '?'.", stacklevel=3)
+    if missing := find_undrawable("".join(names)):
+        warnings.warn(f"No font has {''.join(sorted(missing))!r}: drawn as '?'.", stacklevel=3)
         table = str.maketrans(dict.fromkeys(missing, "?"))
         names = [name.translate(table) for name in names]
     return names
 
 
-def as_array(values: Any) -> np.ndarray:
-    """`values` (NumPy, nested lists, or a tensor of the active backend, on any device) as a NumPy array."""
-    if isinstance(values, np.ndarray | np.generic | list | tuple | range):
-        return np.asarray(values)
-    import keras
-
-    return np.asarray(keras.ops.convert_to_numpy(values))
-
-
 def as_images(images: Any) -> np.ndarray:
-    """Images as float32 (n, height, width), from that shape or one with a channel axis of size 1, first or last."""
-    array = as_array(images)
+    """Convert images to float32 (n, height, width), from that shape or one with a channel axis of size 1."""
+    array = to_numpy(images)
     shape = array.shape
     if array.ndim == 4 and 1 in (shape[1], shape[3]):
         array = array.reshape(shape[0], *(shape[1:3] if shape[3] == 1 else shape[2:]))
@@ -208,14 +197,14 @@ def as_images(images: Any) -> np.ndarray:
 
 
 def as_classes(values: Any, what: str, length: int | None = None) -> np.ndarray:
-    """Class ids as int64 (n,), from ids or from scores (n, classes), whose largest counts.
+    """Convert class ids, or scores (n, classes) by their largest, to int64 (n,).
 
     Args:
         values: ids (n,) or scores (n, classes).
-        what: the argument's name, for the errors.
-        length: the n that the other arguments have.
+        what: name of the argument, for error messages.
+        length: the length of the other arguments.
     """
-    array = as_array(values)
+    array = to_numpy(values)
     shape = array.shape
     if array.ndim == 2 and shape[1] > 1:
         array = array.argmax(axis=1)
@@ -234,7 +223,7 @@ def as_classes(values: Any, what: str, length: int | None = None) -> np.ndarray:
 
 
 def names_of(class_names: Sequence[str] | None, classes: int) -> list[str]:
-    """The names of the classes 0 to `classes` - 1: the given ones, else their numbers."""
+    """The names of the classes 0 to `classes` - 1: the given ones, or their numbers."""
     if class_names is None:
         return [str(i) for i in range(classes)]
     if len(class_names) < classes:
@@ -242,4 +231,4 @@ def names_of(class_names: Sequence[str] | None, classes: int) -> list[str]:
             f"Expected a name for each class: there is a class {classes - 1}, but `class_names` has only "
             f"{len(class_names)} names."
         )
-    return drawable(class_names)
+    return replace_undrawable(class_names)

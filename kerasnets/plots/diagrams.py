@@ -1,4 +1,4 @@
-"""Diagrams of document 003: a single neuron, a network of layers, and what the learning rate does."""
+"""Diagrams of tutorial 003: a single neuron, a network of layers, and the effect of the learning rate."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -48,7 +48,7 @@ WORDS = {
 }
 
 UNIT, CONSTANT = "#dbe9f6", "white"
-#: With more units than this a layer is drawn as its first ones, three dots and its last ones.
+#: A layer with more units is drawn as its first ones, three dots, and its last ones.
 MOST_UNITS = 8
 
 
@@ -59,7 +59,7 @@ def neuron(inputs: int = 3, *, activation: str = "f", lang: str = "en", ax: Axes
 
     Args:
         inputs: number of inputs, 1 to 8.
-        activation: what to write into the activation's circle.
+        activation: text in the circle of the activation.
         lang: language of the labels, ``"en"`` or ``"zh"``.
         ax: an Axes to draw on.
 
@@ -69,7 +69,7 @@ def neuron(inputs: int = 3, *, activation: str = "f", lang: str = "en", ax: Axes
     if check_integer("inputs", inputs) > MOST_UNITS:
         raise ValueError(f"Invalid inputs: {inputs}; expected at most {MOST_UNITS}.")
     words = _words(canvas.words(lang))
-    (activation,) = canvas.drawable([activation])
+    (activation,) = canvas.replace_undrawable([activation])
     figure, (ax,) = canvas.panels(ax, 1, 1, (6.4, 1.4 + 0.62 * (inputs + 1)))
     rows = np.arange(inputs, -1, -1) - inputs / 2
     total, through, end = (2.2, 0.0), (3.6, 0.0), 4.8
@@ -114,24 +114,24 @@ def layered_network(
     lang: str = "en",
     ax: Axes | None = None,
 ) -> Figure:
-    """A fully connected network: a column of circles a layer, a line for each weight between two drawn units.
+    """A fully connected network: a column of circles per layer, a line for each weight between two drawn units.
 
     Args:
-        sizes: units of the layers from input to output, two layers at least; ``(784, 256, 128, 10)`` is document 003's.
+        sizes: units of at least two layers, from input to output; ``(784, 256, 128, 10)`` is tutorial 003's network.
         names: names of the layers; default: input, hidden 1, …, output.
-        most: how many units of a layer to draw; of a larger one the first and the last, with three dots between.
+        most: number of units to draw per layer; of larger layers, the first and last ones with three dots between.
         lang: language of the names, ``"en"`` or ``"zh"``.
         ax: an Axes to draw on.
 
     Raises:
-        ValueError: a size is no positive whole number, there are fewer than two layers, there isn't a name for each, or
-            `most` is below 2.
+        ValueError: a size is not a positive whole number, there are fewer than two layers, the number of names differs,
+            or `most` is below 2.
     """
     sizes = check_sizes("sizes", sizes)
     if len(sizes) < 2:
-        raise ValueError(f"sizes={sizes!r}: expected two layers at least.")
+        raise ValueError(f"sizes={sizes!r}: expected at least two layers.")
     if names is not None and len(names) != len(sizes):
-        raise ValueError(f"{len(names)} names for {len(sizes)} layers: expected one a layer.")
+        raise ValueError(f"{len(names)} names for {len(sizes)} layers: expected one per layer.")
     check_integer("most", most, 2)
     words = _words(canvas.words(lang))
     if names is None:
@@ -149,7 +149,7 @@ def layered_network(
         for b in right
     ]
     ax.add_collection(LineCollection(ends, colors="#777777", linewidths=0.6, zorder=1))
-    for i, (units, column, name) in enumerate(zip(sizes, columns, canvas.drawable(names), strict=True)):
+    for i, (units, column, name) in enumerate(zip(sizes, columns, canvas.replace_undrawable(names), strict=True)):
         for y in column:
             _circle(ax, (i * apart, y), 0.3, "", CONSTANT if i == 0 else UNIT)
         if units > len(column):
@@ -167,19 +167,19 @@ def layered_network(
 def gradient_descent(
     rates: Sequence[float] = (0.05, 0.6, 2.1), *, steps: int = 8, lang: str = "en", ax: Axes | None = None
 ) -> Figure:
-    """What the learning rate γ does: gradient descent on the loss θ²/2, θ ← θ − γ·θ, a panel a rate.
+    """The effect of the learning rate γ: gradient descent on the loss θ²/2, θ ← θ − γ·θ, one panel per rate.
 
-    A rate is called about right where the distance from the minimum is a tenth of what it was, or less, after all
-    steps; else too small below 1, the rate that would arrive in one step, and too large above.
+    A rate is about right if the last distance from the minimum is at most a tenth of the first. Otherwise it is too
+    small below 1, the rate that arrives in one step, and too large above.
 
     Args:
         rates: learning rates, > 0.
         steps: number of steps, from θ = −1.
         lang: language of the labels, ``"en"`` or ``"zh"``.
-        ax: an Axes to draw on; where there are several rates their panels take its place.
+        ax: an Axes to draw on, or to replace with the panels if there are several rates.
 
     Raises:
-        ValueError: there is no rate, one is not above 0, or there is no step.
+        ValueError: there are no rates or no steps, or a rate is not above 0.
     """
     rates = [check_number("learning_rate", rate, above=True) for rate in rates]
     if not rates:
@@ -204,7 +204,7 @@ def gradient_descent(
 
 
 def _words(shared: dict[str, str]) -> dict[str, str]:
-    """The words of this room in the language that :func:`canvas.words` found drawable."""
+    """The labels of the diagrams in the language that :func:`canvas.words` chose."""
     return WORDS["zh" if shared is canvas.WORDS["zh"] else "en"]
 
 
@@ -229,13 +229,13 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> No
 
 
 def _rim(start: tuple[float, float], center: tuple[float, float], radius: float) -> tuple[float, float]:
-    """Where the line from `start` meets the circle around `center`."""
+    """The point where the line from `start` meets the circle around `center`."""
     way = np.subtract(center, start)
     return tuple(np.subtract(center, radius * way / np.linalg.norm(way)))
 
 
 def _column(units: int, most: int) -> np.ndarray:
-    """The heights (n,) of the drawn units of a layer, from the top; where some are left out, two rows are empty."""
+    """The heights (n,) of the drawn units of a layer, from the top; two rows stay empty if some are left out."""
     if units <= most:
         return (units - 1) / 2 - np.arange(units)
     heights = (most + 1) / 2 - np.arange(most + 2)

@@ -1,4 +1,4 @@
-"""Pictures of images: a grid of them, the predictions for them, one of them beside its class probabilities."""
+"""Pictures of images: a grid, a grid with predictions, and one image beside its class probabilities."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,12 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kerasnets._internal.arguments import check_integer
+from kerasnets._internal.arrays import to_numpy
 
 from . import canvas
 
-#: Beyond this many characters a title over an image of the grid is broken into two lines.
+#: Longer titles over the images of a grid are broken into two lines.
 TITLE_WIDTH = 24
-#: Inches that a title of so many characters needs at the font size 9; over narrower images the letters are smaller.
+#: The inches that a title of this length needs at font size 9; over narrower images the font is smaller.
 IMAGE_WIDTH = 2.2
 WRONG = "#b2182b"
 
@@ -31,16 +32,16 @@ def show_images(
     """The first `n` images in a grid, with their labels as titles.
 
     Args:
-        images: (m, height, width), or with a channel axis of size 1; all on one grey scale, the smallest value black.
+        images: (m, height, width), or with a channel axis of size 1; all on one grey scale from the smallest value.
         labels: class ids (m,).
-        class_names: names by class id; the ids themselves where there are none.
-        n: how many images; fewer where there are fewer.
-        columns: images in a row.
+        class_names: names by class id; default: the ids.
+        n: number of images, or all if there are fewer.
+        columns: images per row.
         lang: language of the labels, ``"en"`` or ``"zh"``.
-        ax: an Axes to put the grid in the place of.
+        ax: an Axes to replace with the grid.
 
     Raises:
-        ValueError: a shape, a length, a class id or an option is not as said above.
+        ValueError: a shape, a length, a class id or an option is invalid.
     """
     images = canvas.as_images(images)
     titles = None
@@ -63,20 +64,20 @@ def predictions(
     lang: str = "en",
     ax: Axes | None = None,
 ) -> Figure:
-    """The first `n` images, titled "Predicted: … (Label: …)"; a wrong one has a ✗, a bold title and a frame.
+    """The first `n` images, titled "Predicted: … (Label: …)"; wrong predictions have a ✗, a bold title and a frame.
 
     Args:
         images: (m, height, width), or with a channel axis of size 1.
         labels: the true class ids (m,).
         predicted: the predicted class ids (m,), or scores (m, classes): logits, log-probabilities or probabilities.
-        class_names: names by class id; the ids themselves where there are none.
-        n: how many images; fewer where there are fewer.
-        columns: images in a row.
+        class_names: names by class id; default: the ids.
+        n: number of images, or all if there are fewer.
+        columns: images per row.
         lang: language of the titles, ``"en"`` or ``"zh"``.
-        ax: an Axes to put the grid in the place of.
+        ax: an Axes to replace with the grid.
 
     Raises:
-        ValueError: a shape, a length, a class id or an option is not as said above.
+        ValueError: a shape, a length, a class id or an option is invalid.
     """
     images = canvas.as_images(images)
     labels = canvas.as_classes(labels, "labels", len(images))
@@ -109,23 +110,23 @@ def view_classify(
     lang: str = "en",
     ax: Axes | None = None,
 ) -> Figure:
-    """One image beside the probability of each class as horizontal bars.
+    """An image beside the probabilities of the classes as horizontal bars.
 
     Args:
         image: (height, width), or with axes of size 1 around it.
-        probabilities: (classes,), or (1, classes); not logits or log-probabilities.
-        class_names: names by class id; the ids themselves where there are none.
+        probabilities: (classes,) or (1, classes); not logits or log-probabilities.
+        class_names: names by class id; default: the ids.
         lang: language of the labels, ``"en"`` or ``"zh"``.
-        ax: an Axes to put the two panels in the place of.
+        ax: an Axes to replace with the two panels.
 
     Raises:
-        ValueError: a shape is not as said above, or a probability lies outside [0, 1].
+        ValueError: a shape is invalid, or a probability is outside [0, 1].
     """
-    picture = canvas.as_array(image)
+    picture = to_numpy(image)
     squeezed = picture.squeeze()
     if squeezed.ndim != 2:
         raise ValueError(f"Expected one grey image of shape (height, width); got shape {picture.shape}.")
-    given = canvas.as_array(probabilities)
+    given = to_numpy(probabilities)
     values = given.reshape(-1).astype("float64")
     if values.size != max(given.shape, default=0) or values.size == 0:
         raise ValueError(f"Expected the probabilities of one image, of shape (classes,); got shape {given.shape}.")
@@ -136,7 +137,7 @@ def view_classify(
         )
     names = canvas.names_of(class_names, len(values))[: len(values)]
     if class_names is not None and len(class_names) != len(values):
-        raise ValueError(f"Expected {len(values)} names in `class_names`, one a probability; got {len(class_names)}.")
+        raise ValueError(f"Expected {len(values)} names in `class_names`, one per probability; got {len(class_names)}.")
     words = canvas.words(lang)
 
     height = max(3.0, 0.26 * len(values) + 0.8)
@@ -147,7 +148,7 @@ def view_classify(
     right.bar_label(bars, fmt="{:.2f}", padding=3, **canvas.text(fontsize=8))
     right.set_yticks(range(len(values)), names, **canvas.text())
     right.invert_yaxis()
-    right.set_xlim(0, 1.12)  # room for the number beside a full bar
+    right.set_xlim(0, 1.12)  # space for the number beside a full bar
     right.set_xticks(np.linspace(0, 1, 6))
     right.set_title(words["class_probability"], **canvas.text())
     right.spines[["top", "right"]].set_visible(False)

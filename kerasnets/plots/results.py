@@ -1,4 +1,4 @@
-"""Pictures of results: which classes a network takes for which, and how a training went."""
+"""Pictures of results: confusion matrices and learning curves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,11 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from kerasnets._internal.arrays import to_numpy
+
 from . import canvas
 
-#: With more classes than this the cells are too small for numbers.
+#: With more classes the cells are too small for numbers.
 MOST_NUMBERED_CLASSES = 30
-# Okabe and Ito's colours (grey for black), which the colour-blind tell apart; the markers tell them apart in grey.
+# Okabe and Ito's colours for colour-blind readers, with grey for black; the markers differ for prints in grey.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#777777", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 
@@ -26,21 +28,21 @@ def confusion_matrix(
     lang: str = "en",
     ax: Axes | None = None,
 ) -> Figure:
-    """How often images of each class (row) were taken for each class (column).
+    """How often images of each class (row) were predicted to be of each class (column).
 
     Args:
         labels: the true class ids (n,).
         predicted: the predicted class ids (n,), or scores (n, classes).
-        class_names: names by class id, which also say how many classes there are.
-        normalize: each row divided by its sum, so that the diagonal is the recall of each class; else counts. A
-            class without images has no shares: its row is empty and its cells show a dash.
+        class_names: names by class id; their number is the number of classes.
+        normalize: divide each row by its sum, so that the diagonal has the recall of each class; False shows counts.
+            The cells of a class without images show a dash.
         lang: language of the labels, ``"en"`` or ``"zh"``.
         ax: an Axes to draw on.
 
     Raises:
         ValueError: the lengths differ, there are no images, or a class id has no name.
     """
-    scores = canvas.as_array(predicted)
+    scores = to_numpy(predicted)
     labels = canvas.as_classes(labels, "labels")
     predicted = canvas.as_classes(scores, "predicted", len(labels))
     if not len(labels):
@@ -86,22 +88,22 @@ def learning_curves(
     """Loss, accuracy and other numbers by epoch, one panel each; validation is dashed.
 
     Args:
-        histories: one or several trainings: what ``model.fit`` returned; its ``.history``, a dict of lists that has a
-            ``"loss"``; or a dict from names to any of these or to plain lists of one number an epoch.
-        xlabel: what the horizontal axis counts from 1; ``None``: epochs.
-        ylabel: what plain lists hold; ``None``: the loss.
+        histories: one or several trainings: the result of ``model.fit``; its ``.history``, a dict of lists with a
+            ``"loss"``; or a dict from names to any of these or to lists of one number per epoch.
+        xlabel: label of the horizontal axis, which starts at 1; default: epochs.
+        ylabel: label for lists of numbers; default: loss.
         lang: language of the labels, ``"en"`` or ``"zh"``.
-        ax: an Axes to draw on; where several numbers make several panels, these take its place.
+        ax: an Axes to draw on, or to replace with the panels if there are several.
 
     Raises:
-        TypeError: `histories` is nothing of that kind.
-        ValueError: there is no curve, or one has no values.
+        TypeError: `histories` is something else.
+        ValueError: there are no curves, or a curve has no values.
     """
     words = canvas.words(lang)
     curves = _curves(histories)
     quantities = list(dict.fromkeys(quantity for _, quantity, _, _ in curves))
     names = list(dict.fromkeys(name for name, *_ in curves))
-    titles = dict(zip(names, canvas.drawable(names), strict=True))
+    titles = dict(zip(names, canvas.replace_undrawable(names), strict=True))
     word_of = {"loss": words["loss"], "accuracy": words["accuracy"], None: ylabel or words["loss"]}
 
     figure, axes = canvas.panels(ax, 1, len(quantities), (max(6.0, 4.6 * len(quantities)), 4.0))
@@ -121,8 +123,8 @@ def learning_curves(
             )
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         panel.tick_params(labelfontfamily=canvas.families())
-        panel.set_xlabel(*canvas.drawable([xlabel or words["epoch"]]), **canvas.text())
-        panel.set_ylabel(*canvas.drawable([word_of.get(quantity, quantity)]), **canvas.text())
+        panel.set_xlabel(*canvas.replace_undrawable([xlabel or words["epoch"]]), **canvas.text())
+        panel.set_ylabel(*canvas.replace_undrawable([word_of.get(quantity, quantity)]), **canvas.text())
         panel.grid(alpha=0.4)
         if len(panel.lines) > 1 or titles[names[0]]:
             legend = panel.legend(prop={"family": canvas.families()})
@@ -132,7 +134,7 @@ def learning_curves(
 
 
 def _curves(histories: Any) -> list[tuple[str, str | None, bool, np.ndarray]]:
-    """Every curve as (name of the training, quantity, whether it is of the validation data, values)."""
+    """Every curve as (name of the training, quantity, whether it is for validation data, values)."""
     trainings = getattr(histories, "history", histories)
     if not isinstance(trainings, Mapping):
         raise TypeError(
@@ -145,11 +147,11 @@ def _curves(histories: Any) -> list[tuple[str, str | None, bool, np.ndarray]]:
         training = getattr(training, "history", training)
         by_key = training if isinstance(training, Mapping) else {None: training}
         for key, values in by_key.items():
-            values = canvas.as_array(values)
+            values = to_numpy(values)
             what = " ".join(repr(part) for part in (name, key) if part)
             if values.ndim != 1 or values.dtype.kind not in "iuf" or not values.size:
                 raise ValueError(
-                    f"Expected a list of one number an epoch for {what}; got {values.dtype} of shape {values.shape}."
+                    f"Expected a list of one number per epoch for {what}; got {values.dtype} of shape {values.shape}."
                 )
             validation = key is not None and key.startswith("val_")
             curves.append((str(name), key.removeprefix("val_") if key else None, validation, values))
@@ -159,7 +161,7 @@ def _curves(histories: Any) -> list[tuple[str, str | None, bool, np.ndarray]]:
 
 
 def _ink(rgba: Sequence[float]) -> str:
-    """Black or white, whichever contrasts more with the colour `rgba` (at least 4.5 to 1, by WCAG's formula)."""
+    """Black or white, whichever has more contrast with the colour `rgba` (at least 4.5 to 1, by WCAG's formula)."""
     rgb = np.asarray(rgba[:3])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     luminance = linear @ (0.2126, 0.7152, 0.0722)

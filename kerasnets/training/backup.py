@@ -1,8 +1,8 @@
-"""A backup of a training after each epoch, from which a run that was killed goes on.
+"""A backup of a training after each epoch, from which a killed run resumes.
 
-Keras's ``BackupAndRestore`` writes weights and epoch number as two files, one after the other: killed in between, it
-resumes with the weights of one epoch and the number of another. Here an epoch is one file, which gets its name when it
-is complete, with a digest inside.
+Keras's ``BackupAndRestore`` writes weights and epoch number to two files, one after the other: a run killed in between
+resumes with the weights of one epoch and the number of another. Here each epoch is one file, written atomically, with a
+digest inside.
 """
 
 import hashlib
@@ -28,17 +28,17 @@ _UNFINISHED, _LOCK = "unfinished.weights.h5", ".kerasnets.lock"
 
 
 class Backup(keras.callbacks.Callback):
-    """Keeps the last two finished epochs of a training: weights, optimizer state, logs, and state of callbacks.
+    """Keeps the last two finished epochs of a training: weights, optimizer state, logs, and the state of callbacks.
 
-    A context manager, to be entered before ``fit``: it holds the folder against other processes, and removes its files
-    when the training is done. Give it to ``fit`` as the last callback.
+    A context manager, to be entered before ``fit``: it locks the folder against other processes, and removes its files
+    when the training is done. Pass it to ``fit`` as the last callback.
 
     Args:
-        folder: where to keep them. Files of others in it are left alone.
-        settings: what the run depends on, as JSON can hold it; a run with other settings is not resumed.
-        log: the run's log, filled again by :meth:`restore`.
-        callbacks: the callbacks whose state is kept: the attributes that changed since the training began and that are
-            numbers, text, arrays, or lists and dicts of them. Those that are named as an argument are not kept: they
+        folder: where to keep them. Other files in it are left alone.
+        settings: what the run depends on, in a form that JSON can hold; a run with other settings is not resumed.
+        log: the run's log, which :meth:`restore` fills.
+        callbacks: the callbacks whose state is kept: attributes that changed since the start of the training and are
+            numbers, text, arrays, or lists and dicts of these. Attributes named like an argument are not kept: they
             are settings (EarlyStopping changes the sign of its ``min_delta``).
     """
 
@@ -59,11 +59,11 @@ class Backup(keras.callbacks.Callback):
         self._lock = filelock.FileLock(self.folder / _LOCK)
 
     def __enter__(self):
-        """Hold the folder.
+        """Lock the folder.
 
         Raises:
-            ValueError: it can't be written to.
-            RuntimeError: another process holds it.
+            ValueError: the folder can't be written to.
+            RuntimeError: another process has locked it.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ class Backup(keras.callbacks.Callback):
         return self
 
     def __exit__(self, kind, error, traceback):
-        """Release the folder, and remove the backups if the training finished."""
+        """Unlock the folder, and remove the backups if the training finished."""
         for left_over in (self.folder / _UNFINISHED, *self.folder.glob(".unfinished-*.backup")):
             left_over.unlink(missing_ok=True)
         if kind is None:
@@ -99,11 +99,11 @@ class Backup(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):  # noqa: D102
         if self.model.stop_training:
-            return  # a run resumed here would not stop: it repeats this epoch
+            return  # a run resumed from here would not stop; it has to repeat this epoch
         unfinished = self.folder / _UNFINISHED
         self.model.save_weights(unfinished, overwrite=True)
         weights = unfinished.read_bytes()
-        plain, arrays = self._changed()
+        plain, arrays = self._pack_changes()
         record = {
             "format": _FORMAT,
             "settings": self.settings,
@@ -119,11 +119,13 @@ class Backup(keras.callbacks.Callback):
         for old in self._saved()[:-2]:
             old.unlink()
 
-    def _changed(self) -> tuple[list, bytes]:
-        """For each callback its class and the attributes that changed; those that are arrays as an ``.npz`` file."""
+    def _pack_changes(self) -> tuple[list, bytes]:
+        """The class and the changed attributes of each callback, and those that are arrays as an ``.npz`` file."""
         plain, arrays = [], {}
         for index, (callback, before) in enumerate(zip(self.callbacks, self._at_begin, strict=True)):
-            state = {name: v for name, v in _state(callback).items() if name not in before or _differ(v, before[name])}
+            state = {
+                name: v for name, v in _state(callback).items() if name not in before or _has_changed(v, before[name])
+            }
             for name in [name for name, value in state.items() if _is_arrays(value)]:
                 arrays |= {f"{index}.{name}.{i}": array for i, array in enumerate(state.pop(name))}
             plain.append([type(callback).__name__, state])
@@ -136,18 +138,18 @@ class Backup(keras.callbacks.Callback):
     def restore(self, model: keras.Model) -> int:
         """Load the last finished epoch of a run with the same settings into the compiled `model`.
 
-        A damaged file is set aside, and the epoch before it is taken. The backup of a run with other settings is moved
-        to a folder of its own. Both are said on standard output.
+        A damaged file is renamed, and the epoch before it is loaded. The backups of a run with other settings are
+        moved to another folder. Both print a line.
 
         Returns:
-            The number of finished epochs: 0 where there is nothing to resume.
+            The number of finished epochs, 0 if there is nothing to resume.
         """
         for path in reversed(self._saved()):
             try:
                 record, arrays, weights = _read(path)
                 if record["settings"] == self.settings:
                     self._load(model, weights)
-            except Exception as error:  # whatever damage comes to: BadZipFile, KeyError, OSError, struct.error …
+            except Exception as error:  # damage can raise anything: BadZipFile, KeyError, OSError, struct.error …
                 aside = path.with_name(path.name + ".damaged")
                 path.replace(aside)
                 print(f"The backup {path} is damaged ({type(error).__name__}: {error}); it is now {aside}.")
@@ -171,7 +173,7 @@ class Backup(keras.callbacks.Callback):
         names = [type(callback).__name__ for callback in self.callbacks]
         if names != [name for name, _ in plain]:
             before = ", ".join(name for name, _ in plain) or "none"
-            print(f"The callbacks are others than before ({before}): they begin anew.")
+            print(f"The callbacks differ from before ({before}): their state is not restored.")
             return
         self._restored = [dict(state) for _, state in plain]
         for key in arrays:
@@ -200,7 +202,7 @@ class Backup(keras.callbacks.Callback):
 
 
 def digest(array: np.ndarray) -> str:
-    """A digest of an array's values, shape and type."""
+    """A digest of values, shape and type of an array."""
     sha = hashlib.blake2b(f"{array.shape} {array.dtype}".encode(), digest_size=16)
     sha.update(np.ascontiguousarray(array))
     return sha.hexdigest()
@@ -211,15 +213,15 @@ def _sha256(*contents: bytes) -> str:
 
 
 def _read(path: Path) -> tuple[dict, dict[str, np.ndarray], bytes]:
-    """The record, the callbacks' arrays and the weights' file.
+    """The record, the callbacks' arrays, and the contents of the weights file.
 
     Raises:
-        Exception: of any kind, where the file is damaged.
+        Exception: of any kind, if the file is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         record, arrays, weights = json.loads(archive.read(_RECORD)), archive.read(_ARRAYS), archive.read(_WEIGHTS)
     if record["format"] != _FORMAT or record["sha256"] != _sha256(weights, arrays):
-        raise ValueError("its contents are not those that were written")
+        raise ValueError("its contents don't match its digest")
     with np.load(io.BytesIO(arrays)) as file:
         return record, dict(file), weights
 
@@ -228,14 +230,14 @@ def _is_arrays(value) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, np.ndarray) for each in value)
 
 
-def _differ(value, before) -> bool:
+def _has_changed(value, before) -> bool:
     if _is_arrays(value) and _is_arrays(before):
         return len(value) != len(before) or any(map(lambda a, b: not np.array_equal(a, b), value, before))
     return _is_arrays(value) or _is_arrays(before) or value != before
 
 
 def _state(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """A copy of a callback's attributes, of those that a file can hold."""
+    """A copy of those attributes of a callback that a file can hold."""
     state = {}
     left_out = {"params", "_model", *inspect.signature(type(callback).__init__).parameters}
     for name, value in vars(callback).items():

@@ -1,4 +1,4 @@
-"""Keras callbacks: repeatable dropout for resumed runs, the documents' printed lines, and epoch times."""
+"""Keras callbacks: repeatable dropout for resumed runs, the tutorials' printed lines, and epoch times."""
 
 import time
 
@@ -10,10 +10,10 @@ from kerasnets._internal.arguments import check_integer
 
 
 class EpochSeeds(keras.callbacks.Callback):
-    """Sets the state of every dropout layer from (seed, epoch) when an epoch begins.
+    """Sets the state of every dropout layer from (seed, epoch) at the start of an epoch.
 
-    Keras saves no generator's state in its files, so that a resumed run would drop other units than an uninterrupted
-    one. On torch PyTorch's global generator is seeded, from which Keras's dropout draws there.
+    Keras doesn't save the state of its generators, so a resumed run would drop other units than an uninterrupted one.
+    On the torch backend, PyTorch's global generator is seeded as well, because Keras's dropout draws from it there.
 
     Args:
         seed: seed of the run.
@@ -34,10 +34,10 @@ class EpochSeeds(keras.callbacks.Callback):
 
 
 class StepLog(keras.callbacks.Callback):
-    """Prints the documents' lines: ``Epoch [1/5], Step [100/938], Loss: 1.1812``, the mean of the last batches.
+    """Prints lines as the tutorials do: ``Epoch [1/5], Step [100/938], Loss: 1.1812``, the mean of the last batches.
 
     Args:
-        every: batches between two lines.
+        every: number of batches per line.
     """
 
     def __init__(self, every: int = 100):
@@ -55,7 +55,7 @@ class StepLog(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):  # noqa: D102
         step = batch + 1
         if step % self.every == 0:
-            # Keras logs the mean since the epoch's start; its batches are all of one size but the last.
+            # Keras logs the mean since the start of the epoch; all batches but the last have the same size.
             total = float(logs["loss"]) * step
             epochs, steps = self.params["epochs"], self.params["steps"]
             mean = (total - self._total) / self.every
@@ -64,7 +64,7 @@ class StepLog(keras.callbacks.Callback):
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Keeps each epoch's logs and its wall-clock seconds in :attr:`epochs`, a list of dicts."""
+    """Keeps the logs and wall-clock seconds of each epoch in :attr:`epochs`, a list of dicts."""
 
     def __init__(self):
         super().__init__()

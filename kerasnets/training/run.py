@@ -1,4 +1,4 @@
-"""Runs a recipe: build, compile, fit, evaluate, record; and resumes one that was killed."""
+"""Runs a recipe: build, compile, fit, test, record; and resumes a run that was killed."""
 
 import contextlib
 import dataclasses
@@ -14,21 +14,24 @@ import numpy as np
 
 from kerasnets import backend, data, losses, networks, optimizers
 from kerasnets._internal.arguments import check_integer, check_path
+from kerasnets._internal.arrays import to_numpy
 from kerasnets._internal.atomic import replaced, write_json
 from kerasnets.models import check_callbacks
 from kerasnets.training.backup import Backup, digest
 from kerasnets.training.callbacks import EpochLog, EpochSeeds, StepLog
 from kerasnets.training.recipes import Recipe
 
-#: The parts of a recipe that a resumed run must share; it may well have more epochs.
-_MATTERS = (
+#: The parts of a recipe that a resumed run must share; it may have more epochs.
+_SHARED = (
     "network", "options", "dataset", "pad", "loss", "loss_options", "optimizer", "optimizer_options", "batch_size",
 )  # fmt: skip
+#: The attributes of a result that are not in its ``result.json``.
+_NOT_IN_FILE = ("model", "test_images", "test_labels", "predicted")
 
 
 @dataclasses.dataclass
 class Result:
-    """What a training came to.
+    """The result of a training run.
 
     Attributes:
         model: the trained model.
@@ -42,6 +45,9 @@ class Result:
         test_loss: mean loss on the test images.
         test_accuracy: accuracy on the test images, in percent.
         epoch_seconds: wall-clock seconds, by epoch.
+        test_images: the test images as the network takes them, with the recipe's padding.
+        test_labels: their classes (n,).
+        predicted: the predicted classes (n,).
     """
 
     model: keras.Model
@@ -55,10 +61,19 @@ class Result:
     test_loss: float
     test_accuracy: float
     epoch_seconds: list[float]
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    predicted: np.ndarray
+
+    @property
+    def recalls(self) -> np.ndarray:
+        """The share (10,) of each class's test images that were recognised."""
+        return np.array([np.mean(self.predicted[self.test_labels == c] == c) for c in range(10)])
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the model, as JSON can hold it; network and data set stand at the top level."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "model"}
+        """The contents of ``result.json``: all but model and arrays, with network and data set at the top level."""
+        names = [field.name for field in dataclasses.fields(self) if field.name not in _NOT_IN_FILE]
+        fields = {name: getattr(self, name) for name in names}
         fields["recipe"] = self.recipe.to_dict()
         return {"network": self.recipe.network, "dataset": self.recipe.dataset, **fields}
 
@@ -72,7 +87,7 @@ class Result:
 
 
 def percent(share: float) -> float:
-    """A share as percent, without the digits that float32 adds."""
+    """A share in percent, without the digits that float32 adds."""
     return round(100.0 * share, 4)
 
 
@@ -93,11 +108,14 @@ def compile_recipe(recipe: Recipe) -> keras.Model:
 
 
 def load_recipe_data(recipe: Recipe, arrays=None):
-    """The recipe's data, padded as it says: ``((x, y), (x_test, y_test))``.
+    """Load a recipe's data set and pad its images.
 
     Args:
         recipe: the recipe.
-        arrays: the same structure, used in place of the recipe's data set.
+        arrays: ``((x, y), (x_test, y_test))`` to use instead of the recipe's data set.
+
+    Returns:
+        ``((x, y), (x_test, y_test))``.
     """
     (x, y), (x_test, y_test) = data.load_data(recipe.dataset) if arrays is None else arrays
     if recipe.pad:
@@ -116,37 +134,33 @@ def train(
     verbose: int | str = "auto",
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
-    """Run a recipe: build, compile, fit, evaluate.
+    """Run a recipe: build, compile, fit, test.
 
-    The batches' order is seeded by (`seed`, epoch), so that every backend sees the same batches.
+    The order of batches is seeded by (`seed`, epoch), so that every backend sees the same batches.
 
     Args:
         recipe: what to train, from :mod:`kerasnets.recipes`.
         seed: seed of initial weights, batch order and dropout; 0 or more.
-        out: folder for ``result.json`` and ``model.keras``. A run that was killed goes on from its last finished epoch
+        out: folder for ``result.json`` and ``model.keras``. A run that was killed resumes after its last finished epoch
             when it is started again with the same settings, data, backend and folder; only files that kerasnets wrote
-            are ever removed from it. The state of `callbacks` is kept as well where it is numbers, text or arrays.
-        arrays: ``((x, y), (x_test, y_test))`` to use in place of the recipe's data set.
-        log_every: print a document's line (mean loss of so many batches), no progress bar; default: 100,
-            or all batches of an epoch if there are fewer, where standard output is no terminal
-            and no notebook.
-        verbose: Keras's ``verbose`` of ``fit`` where no lines are printed; 0 is silent.
+            are ever removed. The state of `callbacks` is kept as well, if it is numbers, text or arrays.
+        arrays: ``((x, y), (x_test, y_test))`` to use instead of the recipe's data set.
+        log_every: print a line like the tutorials' with the mean loss of this many batches, instead of a progress bar;
+            default: 100, or the batches of an epoch if fewer, unless output goes to a terminal or notebook.
+        verbose: Keras's ``verbose`` of ``fit`` if no lines are printed; 0 is silent.
         callbacks: further Keras callbacks.
 
     Returns:
         The :class:`Result`, with the model.
 
     Raises:
-        ValueError: an argument or the recipe has a value that can't be; `out` can't be written to, or its run has done
-            more epochs already. The message names it.
+        ValueError: an argument or the recipe has an invalid value, `out` can't be written to, or its run has already
+            done more epochs. The message names it.
         RuntimeError: another process is training in `out`.
-        TypeError: an argument is of another type; with `out`, an option of the recipe is nothing that can be saved.
+        TypeError: an argument has the wrong type; with `out`, an option of the recipe can't be saved.
     """
-    if not isinstance(recipe, Recipe):
-        raise TypeError(f"The recipe is a {type(recipe).__name__}; expected one as kerasnets.recipes.find() gives.")
-    check_integer("seed", seed, low=0)
+    _check_arguments(recipe, seed, callbacks)
     out = None if out is None else check_path("out", out)
-    check_callbacks(callbacks)
     (x, y), (x_test, y_test) = load_recipe_data(recipe, arrays)
 
     keras.utils.set_random_seed(seed)
@@ -155,34 +169,43 @@ def train(
     model.check(x_test, y_test)
 
     log = EpochLog()
-    ours = [EpochSeeds(seed), log]
-    if log_every is None and verbose == "auto" and not shows_progress_bars():
-        log_every = min(100, math.ceil(len(x) / recipe.batch_size))
-    if log_every is not None:
-        ours.append(StepLog(log_every))
-        verbose = 0
+    step_log = _make_step_log(log_every, verbose, math.ceil(len(x) / recipe.batch_size))
     with contextlib.ExitStack() as stack:
-        done = 0
+        backups, done = [], 0
         if out is not None:
             backup = stack.enter_context(Backup(Path(out) / "backup", _settings(recipe, seed, x, y), log, callbacks))
-            done = _resume(backup, model, recipe, out)
-            callbacks = [*callbacks, backup]
+            backups, done = [backup], _resume(backup, model, recipe, out)
         if done < recipe.epochs:
             model.fit(
                 x, y, batch_size=recipe.batch_size, seed=seed, initial_epoch=done, epochs=recipe.epochs,
-                verbose=verbose, callbacks=[*ours, *callbacks],
+                verbose=0 if step_log else verbose,
+                callbacks=[EpochSeeds(seed), log, *step_log, *callbacks, *backups],
             )  # fmt: skip
-        result = _evaluated(model, recipe, seed, log, x_test, y_test)
+        result = _test(model, recipe, seed, log, x_test, y_test)
         if out is not None:
             result.save(out)
     return result
 
 
+def _check_arguments(recipe: Recipe, seed: int, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"The recipe is a {type(recipe).__name__}; expected one as kerasnets.recipes.find() gives.")
+    check_integer("seed", seed, low=0)
+    check_callbacks(callbacks)
+
+
+def _make_step_log(log_every: int | None, verbose: int | str, steps: int) -> list[StepLog]:
+    """The callback that prints the tutorials' lines; none if a progress bar or nothing is to be shown."""
+    if log_every is None and verbose == "auto" and not shows_progress_bars():
+        log_every = min(100, steps)
+    return [] if log_every is None else [StepLog(log_every)]
+
+
 def _settings(recipe: Recipe, seed: int, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """What a run depends on, as JSON can hold it."""
+    """What a run depends on, in a form that JSON can hold."""
     plain = recipe.to_dict()
     return {
-        **{name: plain[name] for name in _MATTERS},
+        **{name: plain[name] for name in _SHARED},
         "seed": seed,
         "images": digest(x),
         "labels": digest(y),
@@ -203,9 +226,13 @@ def _resume(backup: Backup, model: keras.Model, recipe: Recipe, out: str | os.Pa
     return done
 
 
-def _evaluated(model: keras.Model, recipe: Recipe, seed: int, log: EpochLog, x_test, y_test) -> Result:
-    test = model.evaluate(x_test, y_test, batch_size=500, verbose=0, return_dict=True)
-
+def _test(model: keras.Model, recipe: Recipe, seed: int, log: EpochLog, x: np.ndarray, y: np.ndarray) -> Result:
+    """Predict the test images once, and make the result of the run."""
+    labels, size = np.reshape(y, len(y)), 500
+    outputs = model.predict(x, batch_size=size, verbose=0)
+    predicted = outputs.argmax(axis=1)
+    # The mean over batches, as evaluate computes it: a loss with class weights differs between batches.
+    losses = [float(to_numpy(model.loss(y[i : i + size], outputs[i : i + size]))) for i in range(0, len(x), size)]
     return Result(
         model=model,
         recipe=recipe,
@@ -215,7 +242,10 @@ def _evaluated(model: keras.Model, recipe: Recipe, seed: int, log: EpochLog, x_t
         seed=seed,
         train_loss=[epoch["loss"] for epoch in log.epochs],
         train_accuracy=[percent(epoch["accuracy"]) for epoch in log.epochs],
-        test_loss=test["loss"],
-        test_accuracy=percent(test["accuracy"]),
+        test_loss=float(np.average(losses, weights=[len(y[i : i + size]) for i in range(0, len(x), size)])),
+        test_accuracy=percent(float(np.mean(predicted == labels))),
         epoch_seconds=[epoch["seconds"] for epoch in log.epochs],
+        test_images=x,
+        test_labels=labels,
+        predicted=predicted,
     )

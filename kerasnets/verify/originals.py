@@ -1,12 +1,11 @@
-"""The documents' seven networks as plain ``torch.nn.Module``: the oracle that the Keras networks are compared with.
+"""The tutorials' seven networks as plain ``torch.nn.Module``: the oracle for the Keras networks.
 
-Nothing else in the library computes with these. The attribute names, and the order in which they are registered, are
-the documents', so that a ``state_dict`` of a document's own class loads here with ``strict=True``, and an optimizer's
-state has the same parameter indices. Every network takes images as the documents' loaders give them,
-``(batch, 1, height, width)``, and also ``(batch, height, width)``, which is what the Keras networks take. Keras is not
-imported.
+Nothing else in the library computes with these. The attributes have the tutorials' names and are registered in the
+tutorials' order, so that a ``state_dict`` of a tutorial's own class loads here with ``strict=True``, and an optimizer's
+state has the same parameter indices. Every network takes images as the tutorials' loaders yield them,
+``(batch, 1, height, width)``, and also ``(batch, height, width)``, as the Keras networks do. Keras is not imported.
 
->>> from kerasnets import originals
+>>> from kerasnets.verify import originals
 >>> original = originals.build("ConvNeuralNetwork", dropout=0.0).eval()
 """
 
@@ -19,7 +18,7 @@ from torch import nn
 
 
 def _linear_relu_stack(*sizes: int) -> nn.Sequential:
-    """Linear layers between the `sizes`, with a ReLU between each two."""
+    """Linear layers of the given `sizes`, with ReLU between them."""
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
@@ -32,7 +31,7 @@ def _with_channel(images: torch.Tensor) -> torch.Tensor:
 
 
 class NeuralNetwork(nn.Module):
-    """784-512-512-10 with ReLU between, logits out (documents 000 and 002)."""
+    """784-512-512-10 with ReLU between, logits out (tutorials 000 and 002)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +43,7 @@ class NeuralNetwork(nn.Module):
 
 
 class NeuralNetwork_v1(nn.Module):
-    """784-1024-1024-512-512-10 with ReLU between, logits out (document 002, section 7.2.1)."""
+    """784-1024-1024-512-512-10 with ReLU between, logits out (tutorial 002, section 7.2.1)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,10 +55,10 @@ class NeuralNetwork_v1(nn.Module):
 
 
 class ConvNeuralNetwork(nn.Module):
-    """Three convolutions and three linear layers with batch normalisation, logits out (document 002, section 7.2.2).
+    """Three convolutions and three linear layers with batch normalisation, logits out (tutorial 002, section 7.2.2).
 
     Args:
-        dropout: the probability of the one dropout module, used after both hidden linear layers; the document's is 0.4.
+        dropout: probability of the one dropout module, which is used after both hidden linear layers.
     """
 
     def __init__(self, dropout: float = 0.4) -> None:
@@ -72,7 +71,7 @@ class ConvNeuralNetwork(nn.Module):
         self.fc2 = nn.Linear(512, 512)
         self.fc3 = nn.Linear(512, 10)
         self.dropout = nn.Dropout(dropout)
-        # Registered after the linear layers, as in the document: an optimizer numbers the parameters in this order.
+        # Registered after the linear layers, as in the tutorial: an optimizer numbers the parameters in this order.
         self.batch_norm1 = nn.BatchNorm2d(32)
         self.batch_norm2 = nn.BatchNorm2d(64)
         self.batch_norm3 = nn.BatchNorm2d(128)
@@ -94,7 +93,7 @@ class ConvNeuralNetwork(nn.Module):
 
 
 class Net(nn.Module):
-    """One convolution and one linear layer for grey images of 32×32, logits out (document 001)."""
+    """One convolution and one linear layer for grey images of 32×32, logits out (tutorial 001)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,15 +107,15 @@ class Net(nn.Module):
 
 
 class FashionNetwork(nn.Module):
-    """784-256-128-10 with ReLU between (document 003).
+    """784-256-128-10 with ReLU between (tutorial 003).
 
     Args:
-        output: ``"log_softmax"`` (the document trains this one), ``"softmax"`` (its first version) or ``"logits"``.
-        dropout: the probability of the one dropout module, used after both hidden activations; 0.25 in the document's
-            last section, which is the only one that has it.
+        output: ``"log_softmax"`` (trained in the tutorial), ``"softmax"`` (its first version) or ``"logits"``.
+        dropout: probability of the one dropout module, which is used after both hidden activations; 0.25 in the last
+            section of the tutorial, the only one that has it.
 
     Raises:
-        ValueError: `output` is none of these.
+        ValueError: `output` is something else.
     """
 
     def __init__(self, output: str = "log_softmax", dropout: float = 0.0) -> None:
@@ -142,7 +141,7 @@ class FashionNetwork(nn.Module):
 
 
 class Network(nn.Module):
-    """784-256-10 with a sigmoid between, softmax out (document 004)."""
+    """784-256-10 with a sigmoid between, softmax out (tutorial 004)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,14 +169,14 @@ class _Network2Class(nn.Module):
 
 
 class _ImageSequential(nn.Sequential):
-    """``nn.Sequential`` that flattens its images itself: the document does it outside, so no module may be added."""
+    """``nn.Sequential`` that flattens its images itself: the tutorial flattens them outside, without a module."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x.flatten(1))
 
 
 def Network2(form: str = "class") -> nn.Module:  # noqa: N802 (a network's name, as the others)
-    """784-128-64-10 with ReLU between, softmax out, in the three forms of document 004.
+    """784-128-64-10 with ReLU between, softmax out, in the three forms of tutorial 004.
 
     Args:
         form: ``"class"`` (attributes ``fc1``, ``fc2``, ``fc3``), ``"sequential"`` (``nn.Sequential`` by position: the
@@ -185,7 +184,7 @@ def Network2(form: str = "class") -> nn.Module:  # noqa: N802 (a network's name,
             ``relu1``, ``fc2``, ``relu2``, ``output``, ``softmax``).
 
     Raises:
-        ValueError: `form` is none of these.
+        ValueError: `form` is something else.
     """
     if form == "class":
         return _Network2Class()
@@ -204,7 +203,7 @@ def Network2(form: str = "class") -> nn.Module:  # noqa: N802 (a network's name,
     raise ValueError(f"Unknown form {form!r}; expected 'class', 'sequential' or 'named'.")
 
 
-#: The documents' name of a network → what makes it.
+#: The tutorials' name of a network → the function or class that makes it.
 ORIGINALS = {
     "NeuralNetwork": NeuralNetwork,
     "NeuralNetwork_v1": NeuralNetwork_v1,
@@ -217,15 +216,15 @@ ORIGINALS = {
 
 
 def build(name: str, **options: object) -> nn.Module:
-    """Make the original called `name`, freshly initialised by PyTorch.
+    """Build an original with PyTorch's initial weights.
 
     Args:
         name: a key of :data:`ORIGINALS`.
-        **options: those of the network: ``dropout`` of ``ConvNeuralNetwork``, ``output`` and ``dropout`` of
+        **options: the network's options: ``dropout`` of ``ConvNeuralNetwork``, ``output`` and ``dropout`` of
             ``FashionNetwork``, ``form`` of ``Network2``.
 
     Raises:
-        ValueError: there is no original called `name`, or an option's value is unknown.
+        ValueError: the name or an option's value is unknown.
         TypeError: the network has no such option.
     """
     if name not in ORIGINALS:

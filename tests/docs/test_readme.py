@@ -129,7 +129,7 @@ def test_benchmark_writes_all_that_are_named(marked, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["benchmark.py", "--no-measure", "--out", str(tmp_path), *options])
     script = experiment("benchmark")
     with pytest.raises(SystemExit) as end:
-        script.console.run(script.main, script.__doc__)
+        script.cli.run(script.main, script.__doc__)
     assert end.value.code == 0
     for path in marked:
         assert path.read_text().endswith("<!-- speed -->\n| b |\n<!-- /speed -->\n")

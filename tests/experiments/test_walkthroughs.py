@@ -220,7 +220,7 @@ def test_digits(tmp_path):
     mean, sd = re.search(r"set to normal values: mean (\S+), sd (\S+)", text).groups()
     assert float(mean) == pytest.approx(weight.mean().item(), abs=2 * DIGITS)
     assert float(sd) == pytest.approx(weight.std().item(), abs=2 * DIGITS)
-    assert "layers[1] and get_layer('fc1') are one: True" in text
+    assert "layers[1] is get_layer('fc1'): True" in text
 
     assert "Test Accuracy: " in text
     result = json.loads((tmp_path / "result.json").read_text())

@@ -168,7 +168,7 @@ def test_trained_weights_give_the_same_predictions_of_all_test_images_both_ways(
 
     # From a plain PyTorch training: 300 steps of the document's, dropout included.
     original = originals.build(name)
-    loss_of = parity.criterion(recipe)
+    loss_of = parity.build_criterion(recipe)
     optimizer = {
         "SGD": lambda parameters: torch.optim.SGD(parameters, lr=0.01, momentum=0.9),
         "Adam": lambda parameters: torch.optim.Adam(parameters, lr=3e-3),

@@ -130,7 +130,7 @@ def test_callbacks_keep_their_state(make, attribute, tmp_path):
 def test_other_callbacks_begin_anew(tmp_path, capsys):
     interrupted(tmp_path, 2, [keras.callbacks.EarlyStopping("loss")])
     train(tmp_path)
-    assert "The callbacks are others than before (EarlyStopping, Stop)" in capsys.readouterr().out
+    assert "The callbacks differ from before (EarlyStopping, Stop)" in capsys.readouterr().out
 
 
 # What doesn't fit

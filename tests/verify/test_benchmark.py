@@ -14,11 +14,11 @@ import kerasnets
 from kerasnets import backend
 from kerasnets._internal import atomic
 from kerasnets.verify import benchmark
-from kerasnets.verify.benchmark import measurement, targets
+from kerasnets.verify.benchmark import measurement, rows, targets
 from kerasnets.verify.benchmark.parent import Job, Worker
 
 BACKEND = keras.config.backend()
-LABELS = ["the document's program", "native PyTorch", f"stock Keras on {BACKEND}", f"kerasnets on {BACKEND}"]
+LABELS = ["the tutorial's program", "native PyTorch", f"stock Keras on {BACKEND}", f"kerasnets on {BACKEND}"]
 DEAD = "stock Keras on theano"
 
 
@@ -42,8 +42,10 @@ def record(said, request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measurement, "PAUSE", 0.0)
         patch.setattr(measurement, "IMPORTS", 1)
-        whole = measurement.programs
-        patch.setattr(measurement, "programs", lambda *args: [*whole(*args), Job("stock", "NeuralNetwork", "theano")])
+        whole = measurement.list_programs
+        patch.setattr(
+            measurement, "list_programs", lambda *args: [*whole(*args), Job("stock", "NeuralNetwork", "theano")]
+        )
         return benchmark.measure(settings, said.append)
 
 
@@ -73,7 +75,7 @@ def test_the_record_has_every_program(record, result, request):
         assert row["device"] == request.config.getoption("--device")
         assert len(row["epoch_seconds"]) == len(row["losses"]) == 2
         assert min(row["first_step_seconds"], row["warm_up_seconds"], *row["epoch_seconds"], row["memory_mib"]) > 0
-        assert len(row["one_image_microseconds"]) == (0 if "document" in label else 1)
+        assert len(row["one_image_microseconds"]) == (0 if "tutorial" in label else 1)
 
 
 def test_every_program_learns(result):
@@ -83,7 +85,7 @@ def test_every_program_learns(result):
         assert losses[1] < losses[0] < math.log(10) + 0.1
 
 
-def test_quotients_are_those_of_the_medians(result):
+def test_ratios_are_those_of_the_medians(result):
     seconds = {label: statistics.median(row_of(result, label)["epoch_seconds"]) for label in LABELS}
     document, native, stock, ours = LABELS
     for label in LABELS:
@@ -102,9 +104,9 @@ def test_quotients_are_those_of_the_medians(result):
 def test_the_fastest_native_loop_counts():
     result = {"device": "cpu", "flops_per_epoch": None, "matrix_rate": None, "rows": []}
     for job, seconds in ((Job("native", "N"), [3.0, 5.0, 4.0]), (Job("native", "N", compiled=True), [2.0, 2.0, 9.0])):
-        result["rows"].append({**measurement._new_row(job), "epoch_seconds": seconds})
-    result["rows"].append({**measurement._new_row(Job("native", "N", channels_last=True)), "epoch_seconds": [0.1]})
-    measurement.add_quotients(result, epochs=3)
+        result["rows"].append({**rows.make_row(job), "epoch_seconds": seconds})
+    result["rows"].append({**rows.make_row(Job("native", "N", channels_last=True)), "epoch_seconds": [0.1]})
+    rows.add_ratios(result, epochs=3)
     # The last one died after its first epoch.
     assert [row["median_seconds"] for row in result["rows"]] == [4.0, 2.0, None]
     assert [row["against_native"] for row in result["rows"]] == [2.0, 1.0, None]
@@ -137,11 +139,11 @@ def macs(layer) -> int:
 
 @pytest.mark.parametrize("network", measurement.NETWORKS)
 def test_operations_of_an_epoch(network):
-    from kerasnets.verify.benchmark.pytorch import flops_of
+    from kerasnets.verify.benchmark.matrix import count_flops
 
     of_layers = [count for layer in kerasnets.build(network).layers if (count := macs(layer))]
     # Forward, gradient of the weights, and gradient of the inputs, which the first layer doesn't need.
-    assert flops_of(network, 128) == 128 * 2 * (3 * sum(of_layers) - of_layers[0])
+    assert count_flops(network, 128) == 128 * 2 * (3 * sum(of_layers) - of_layers[0])
 
 
 def test_bars_say_what_is_met(result):
@@ -208,7 +210,7 @@ def test_experiment_shows_a_record(record, result, tmp_path, monkeypatch, capsys
 
 def test_numbers_of_images():
     settings = benchmark.Settings(networks=("NeuralNetwork", "ConvNeuralNetwork"), images=(640, 128))
-    images = [job.images for name in settings.networks for job in measurement.programs(settings, name, "sample")]
+    images = [job.images for name in settings.networks for job in measurement.list_programs(settings, name, "sample")]
     assert set(images[: len(images) // 3]) == {640}
     assert set(images[-5:]) == {128}
     with pytest.raises(ValueError, match=r"images=\(64,\): expected one number"):
@@ -229,19 +231,10 @@ def test_experiment_errors(tmp_path, monkeypatch, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_missing_backends_are_left_out_with_the_way_to_install_them(monkeypatch):
-    monkeypatch.setattr(backend, "is_installed", lambda name: name == "torch")
-    said = []
-    assert benchmark.installed(["torch", "jax", "torch"], said.append) == ("torch",)
-    (line,) = said
-    assert "The backend jax is not installed" in line
-    assert "pip install 'kerasnets[jax]'" in line
-
-
 @pytest.mark.parametrize("network", measurement.NETWORKS)
 def test_programs_of_a_network(network):
     settings = benchmark.Settings(networks=(network,), backends=("torch", "jax"))
-    jobs = measurement.programs(settings, network, "fashion_mnist_sample")
+    jobs = measurement.list_programs(settings, network, "fashion_mnist_sample")
     assert len({job.label for job in jobs}) == len(jobs)
     assert sum(job.program == "native" for job in jobs) == (4 if network == "ConvNeuralNetwork" else 2)
     assert [job.backend for job in jobs if job.program == "kerasnets"] == ["torch", "jax"]

@@ -11,7 +11,7 @@ from gradients import precision
 from keras import ops
 from processes import ROOT, run
 
-from kerasnets import backend, batches, data, optimizers
+from kerasnets import backend, batches, data, optimizers, training
 from kerasnets.training import recipes
 from kerasnets.verify import parity
 
@@ -39,7 +39,7 @@ def comparison(network, optimizer, steps):
     (x, y), (x_test, y_test) = data.load_data("fashion_mnist_sample")
     arrays = (x[:200], y[:200]), (x_test[:100], y_test[:100])
     return parity.Comparison(
-        parity.case(optimizer, recipe, steps), parity.training.load_recipe_data(recipe, arrays), steps
+        parity.make_case(optimizer, recipe, steps), training.load_recipe_data(recipe, arrays), steps
     )
 
 
@@ -56,7 +56,7 @@ def test_same_numbers_as_pytorch(network, optimizer, steps, dtypes, pytestconfig
     if pytestconfig.getoption("--device") == "gpu":
         dtypes = ["float64"]  # the noise floor of float32 is the CPU's
     for dtype in dtypes:
-        figures = compared.figures(dtype)
+        figures = compared.compare(dtype)
         assert [figure for figure in figures if figure.broken] == []
         expected = {"outputs", "loss", "gradients", "weights"} | ({"buffers"} if "Conv" in network else set())
         for point in [point for point in parity.POINTS if point <= steps]:
@@ -70,8 +70,8 @@ def test_same_numbers_as_pytorch(network, optimizer, steps, dtypes, pytestconfig
 
 
 def test_biases_without_a_gradient_are_those_before_a_batch_norm():
-    case = parity.case("SGD", recipes.find("ConvNeuralNetwork"), 1)
-    assert parity.Ported(case).without_gradient() == {
+    case = parity.make_case("SGD", recipes.find("ConvNeuralNetwork"), 1)
+    assert parity.Ported(case).find_biases_without_gradient() == {
         "conv1.bias": "batch_norm1",
         "conv2.bias": "batch_norm2",
         "conv3.bias": "batch_norm3",
@@ -84,7 +84,7 @@ def test_biases_without_a_gradient_are_those_before_a_batch_norm():
 def other_rules(monkeypatch):
     """A test may change an optimizer's rule: stock Keras's ``fit`` asks it for every step; PyTorch runs less often."""
     monkeypatch.setenv("KERASNETS_ACCELERATE", "0")
-    monkeypatch.setattr(parity, "MORE", 2)
+    monkeypatch.setattr(parity.comparison, "MORE", 2)
 
 
 def stock_sgd(self, gradient, variable, learning_rate):
@@ -98,7 +98,7 @@ def stock_sgd(self, gradient, variable, learning_rate):
 @pytest.mark.usefixtures("other_rules")
 def test_stock_sgd_breaks_the_bound_when_the_rate_drops(monkeypatch):
     monkeypatch.setattr(optimizers.SGD, "update_step", stock_sgd)
-    broken = [figure for figure in comparison("Network2", "StepLR", 8).figures("float64") if figure.broken]
+    broken = [figure for figure in comparison("Network2", "StepLR", 8).compare("float64") if figure.broken]
     assert [(figure.check, figure.quantity) for figure in broken] == [("running free", "weights")]
 
 
@@ -167,7 +167,7 @@ def test_unknown_network_is_named(monkeypatch, tmp_path, capsys):
 def test_more_runs_of_pytorch_do_not_excuse_a_real_difference(monkeypatch):
     rule = optimizers.SGD.update_step
     monkeypatch.setattr(optimizers.SGD, "update_step", lambda self, g, v, rate: rule(self, g, v, 10.0 * rate))
-    figures = comparison("Network2", "SGD", 8).figures("float32")
+    figures = comparison("Network2", "SGD", 8).compare("float32")
     broken = {(figure.check, figure.quantity) for figure in figures if figure.broken}
     assert {("one step", "weights"), ("running free", "test loss")} <= broken
 
@@ -176,12 +176,12 @@ def test_more_runs_of_pytorch_do_not_excuse_a_real_difference(monkeypatch):
 def test_broken(difference, broken):
     figure = dataclasses.replace(FIGURE, difference=difference)
     assert figure.broken == broken
-    assert parity.worst([FIGURE, figure, FIGURE])[0] is figure
+    assert parity.select_worst([FIGURE, figure, FIGURE])[0] is figure
 
 
 def test_picture_has_both_curves_of_every_panel():
     curves = {name: {"PyTorch": [2.0, 1.0], "kerasnets on jax": [2.0, 1.1]} for name in "abc"}
-    *panels, left_over = parity.picture(curves).axes
+    *panels, left_over = parity.plot_curves(curves).axes
     assert [axes.get_title() for axes in panels] == ["a", "b", "c"]
     for axes in panels:
         assert [line.get_ydata().tolist() for line in axes.lines] == [[2.0, 1.0], [2.0, 1.1]]
@@ -193,16 +193,16 @@ def test_picture_has_both_curves_of_every_panel():
 
 def test_relative_is_of_the_largest_value():
     expected, actual = np.array([4.0, 0.0, -8.0]), np.array([4.0, 2.0, -8.0])
-    assert parity.relative(actual, expected) == 0.25
-    assert parity.relative(actual, expected, scale=2.0) == 1.0
-    assert parity.relative(np.zeros(2), np.zeros(2)) == 0.0
+    assert parity.relative_difference(actual, expected) == 0.25
+    assert parity.relative_difference(actual, expected, scale=2.0) == 1.0
+    assert parity.relative_difference(np.zeros(2), np.zeros(2)) == 0.0
     with pytest.raises(ValueError, match=r"\(2,\) and \(3,\)"):
-        parity.relative(np.zeros(2), expected)
+        parity.relative_difference(np.zeros(2), expected)
 
 
 def test_batches_are_those_of_a_training():
-    case = parity.case("SGD", recipes.find("Network2").replace(batch_size=4), 5, seed=3)
-    first, second = parity.epochs(10, case, 5)
+    case = parity.make_case("SGD", recipes.find("Network2").replace(batch_size=4), 5, seed=3)
+    first, second = parity.list_batches(10, case, 5)
     assert [len(batch) for batch in first] == [4, 4, 2]
     assert [len(batch) for batch in second] == [4, 4]
     np.testing.assert_array_equal(np.concatenate(first), batches.epoch_order(10, 3, 0))
@@ -219,6 +219,6 @@ def test_set_dtype():
 
 def test_case_rejects():
     with pytest.raises(ValueError, match="'Sgd'; expected one of 'SGD', 'Adam', 'StepLR'"):
-        parity.case("Sgd", recipes.find("Net"), 1)
+        parity.make_case("Sgd", recipes.find("Net"), 1)
     with pytest.raises(ValueError, match="steps=0"):
-        parity.case("SGD", recipes.find("Net"), 0)
+        parity.make_case("SGD", recipes.find("Net"), 0)

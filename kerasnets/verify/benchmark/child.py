@@ -1,4 +1,4 @@
-"""The worker's side: ``python -m kerasnets.benchmark.child`` measures the job that comes on standard input."""
+"""The child process: ``python -m kerasnets.verify.benchmark.child`` measures the job it reads from standard input."""
 
 import json
 import os
@@ -12,15 +12,15 @@ from typing import Any
 from kerasnets import backend as backends
 from kerasnets.verify.benchmark.parent import Job
 
-#: One round of predictions of one image: calls, and seconds after which it ends earlier.
+#: A round of predictions of one image ends after this many calls, or after this many seconds.
 CALLS, ROUND_SECONDS = 1000, 0.5
 
 
 class _Parent:
-    """The lines to and from the parent."""
+    """The lines sent to and received from the parent."""
 
     def __init__(self):
-        # What the frameworks print must not come between the answers: standard output becomes standard error.
+        # Lines that the frameworks print must not mix with the answers: standard output becomes standard error.
         self._answers = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
 
@@ -31,16 +31,16 @@ class _Parent:
         return line
 
     def tell(self, **measured: Any) -> None:
-        """Send what was measured, and wait to go on."""
+        """Send measurements, and wait for the next turn."""
         self._answers.write(json.dumps(measured) + "\n")
         self._answers.flush()
         self.receive()
 
 
-def peak_memory() -> float:
-    """The largest resident memory of this process so far, in MiB."""
+def measure_peak_memory() -> float:
+    """The peak resident memory of this process so far, in MiB."""
     try:
-        # Linux's ru_maxrss begins with the size of the process that started this one.
+        # Linux's ru_maxrss starts from the size of the parent process.
         status = Path("/proc/self/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) / 1024
     except (OSError, IndexError):
@@ -50,8 +50,8 @@ def peak_memory() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
-def microseconds(call: Callable[[], object]) -> float:
-    """The median duration of `call` over a round of calls."""
+def time_calls(call: Callable[[], object]) -> float:
+    """The median duration of `call` over a round of calls, in microseconds."""
     durations: list[float] = []
     end = time.perf_counter() + ROUND_SECONDS
     while len(durations) < CALLS and time.perf_counter() < end:
@@ -59,6 +59,22 @@ def microseconds(call: Callable[[], object]) -> float:
         call()
         durations.append(time.perf_counter() - begin)
     return 1e6 * median(durations)
+
+
+def make_program(job: Job):
+    """The program that the job names; only its own framework is imported."""
+    if job.program in ("stock", "kerasnets"):
+        from kerasnets.verify.benchmark.keras_fit import KerasFit as Program
+    elif job.program == "document":
+        from kerasnets.verify.benchmark.tutorial import Tutorial as Program
+    elif job.program == "native":
+        from kerasnets.verify.benchmark.native import Native as Program
+    else:
+        from kerasnets.verify.benchmark.matrix import Matrix as Program
+    program = Program(job)
+    if job.device == "gpu" and program.device != "gpu":
+        raise RuntimeError(f"A GPU was asked for, and {job.label} computes on: {program.device}.")
+    return program
 
 
 def main() -> None:
@@ -69,19 +85,9 @@ def main() -> None:
     job = Job(**given)
     if job.backend is not None:
         backends.set_backend(job.backend)
-    # On torch and without Keras, too, this is what hides a GPU.
+    # This hides the GPU, on torch and without Keras as well.
     backends.set_device("cpu" if job.device == "cpu" else "auto")
-    if job.program in ("stock", "kerasnets"):
-        from kerasnets.verify.benchmark.fit import Fit as Program
-    elif job.program == "document":
-        from kerasnets.verify.benchmark.document import Document as Program
-    elif job.program == "native":
-        from kerasnets.verify.benchmark.pytorch import Native as Program
-    else:
-        from kerasnets.verify.benchmark.pytorch import Matrix as Program
-    program = Program(job)
-    if job.device == "gpu" and program.device != "gpu":
-        raise RuntimeError(f"A GPU was asked for, and {job.label} computes on: {program.device}.")
+    program = make_program(job)
     program.first_step()
     first = time.time() - started - program.reading
     parent.tell(first_step=first, device=program.device, **program.facts())
@@ -91,15 +97,15 @@ def main() -> None:
     def epoch_done(**measured: Any) -> None:
         nonlocal begin
         seconds = time.perf_counter() - begin
-        parent.tell(seconds=seconds, memory=peak_memory(), gpu_memory=program.gpu_memory(), **measured)
+        parent.tell(seconds=seconds, memory=measure_peak_memory(), gpu_memory=program.gpu_memory(), **measured)
         begin = time.perf_counter()
 
     program.train(1 + job.epochs, epoch_done)
-    call = program.one_image()
-    if call is not None:
-        microseconds(call)  # compiled, and warm
+    predict = program.predictor()
+    if predict is not None:
+        time_calls(predict)  # compiles and warms up
         for _ in range(job.rounds):
-            parent.tell(microseconds=microseconds(call))
+            parent.tell(microseconds=time_calls(predict))
 
 
 if __name__ == "__main__":

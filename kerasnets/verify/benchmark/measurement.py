@@ -1,4 +1,4 @@
-"""The measurement: which programs, whose turn it is, and the record of it all."""
+"""The measurement: which programs take turns, and the record of their times."""
 
 import dataclasses
 import subprocess
@@ -12,17 +12,15 @@ from typing import Any
 
 from kerasnets import backend as backends, data
 from kerasnets._internal.arguments import check_integer
-from kerasnets.verify.benchmark import targets
-from kerasnets.verify.benchmark.parent import Job, Worker, WorkerError, environment
+from kerasnets.verify.benchmark import rows, targets
+from kerasnets.verify.benchmark.parent import Job, Worker, WorkerError, make_environment
 
 NETWORKS = ("NeuralNetwork", "NeuralNetwork_v1", "ConvNeuralNetwork")
 CONVOLUTIONAL = ("ConvNeuralNetwork",)
-#: Fresh processes that import kerasnets.
+#: How often to time ``import kerasnets``.
 IMPORTS = 5
-#: Seconds between two turns: threads of OpenMP spin for up to 0.2 s after their work before they sleep.
+#: Seconds between two turns: OpenMP's threads spin for up to 0.2 s after their work before they sleep.
 PAUSE = 0.25
-
-Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +32,10 @@ class Settings:
         backends: Keras backends, all of them installed.
         device: ``"auto"``, ``"cpu"`` or ``"gpu"``.
         epochs: epochs after the warm-up.
-        images: how many training images, for all networks or one number each; None: all of them.
+        images: number of training images, for all networks or one number each; None for all images.
         precision: of kerasnets' own fit: ``"float32"``, ``"tf32"`` or ``"bfloat16"``.
-        compiled: whether native PyTorch is also measured through ``torch.compile``.
-        batch_size: images a step.
+        compiled: whether to measure native PyTorch through ``torch.compile`` as well.
+        batch_size: images per step.
         rounds: rounds of predictions of one image.
     """
 
@@ -72,12 +70,12 @@ class Settings:
                 )
 
     def images_of(self, network: str) -> int | None:
-        """How many training images `network` is measured on; None: all."""
+        """The number of training images for `network`; None for all."""
         return self.images[self.networks.index(network)] if isinstance(self.images, Sequence) else self.images
 
 
-def programs(settings: Settings, network: str, dataset: str) -> list[Job]:
-    """What is measured for a network, the matrix product aside."""
+def list_programs(settings: Settings, network: str, dataset: str) -> list[Job]:
+    """The programs to measure for a network, without the matrix product."""
     common = {
         "network": network,
         "dataset": dataset,
@@ -96,59 +94,36 @@ def programs(settings: Settings, network: str, dataset: str) -> list[Job]:
     return jobs
 
 
-def find_data() -> tuple[str, int]:
-    """The data set to train on, and its number of training images: the full one where it is found, else the sample."""
-    try:
-        return "fashion_mnist", len(data.load_arrays("fashion_mnist", download=False)[1])
-    except data.DataNotFoundError:
-        return "fashion_mnist_sample", len(data.load_arrays("fashion_mnist_sample")[1])
-
-
-def installed(names: Sequence[str], say: Callable[[str], None] = print) -> tuple[str, ...]:
-    """The backends of `names` that are installed; `say` is told how to install the others.
-
-    Raises:
-        ValueError: a name is no backend's.
-    """
-    for name in names:
-        if name not in backends.BACKENDS:
-            raise ValueError(f"Unknown backend {name!r}; expected some of {', '.join(map(repr, backends.BACKENDS))}.")
-        if not backends.is_installed(name):
-            say(f"The backend {name} is not installed and is left out. {backends.install_command(name)}")
-    return tuple(dict.fromkeys(name for name in names if backends.is_installed(name)))
-
-
-def import_seconds() -> float:
-    """Seconds that ``import kerasnets`` takes in a fresh process, without Python's own start."""
+def time_import() -> float:
+    """The seconds that ``import kerasnets`` takes in a fresh process, without Python's own start."""
     code = "import time; begin = time.perf_counter(); import kerasnets; print(time.perf_counter() - begin)"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", code], env=make_environment(), stdout=subprocess.PIPE, text=True, check=True
     )
     return float(done.stdout)
 
 
 def measure(settings: Settings, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Measure all programs of all networks, one network after the other.
+    """Measure all programs, one network after the other.
 
     Args:
         settings: what to measure.
-        say: is told how it goes on, line by line.
+        say: called with a line of text for each step.
 
     Returns:
-        The record, as JSON can hold it: machine, versions, data, settings, import times, the bars, and for each network
-        the matrix rate, the operations of an epoch, and a row a program. A row has every measured time, the medians,
-        and its quotients; or, in ``"error"``, why the program ended early.
+        The record, in a form that JSON can hold: machine, versions, data, settings, import times, targets, and for each
+        network the matrix rate, the operations of an epoch, and one row per program. A row has every measured time, the
+        medians and the ratios; or, in ``"error"``, why the program ended early.
 
     Raises:
-        ValueError: more images are asked for than there are.
+        ValueError: there are fewer images than asked for.
     """
-    dataset, found = find_data()
-    if dataset.endswith("sample"):
-        say("The full data are not on this machine: measuring on the sample of Fashion-MNIST.")
+    dataset = data.find_local_or_sample("fashion_mnist", say)
+    found = len(data.load_arrays(dataset, download=False)[1])
     images = {network: settings.images_of(network) or found for network in settings.networks}
     if max(images.values()) > found:
         raise ValueError(f"images={max(images.values())}: {dataset} has {found} training images.")
-    imports = [import_seconds() for _ in range(IMPORTS)]
+    imports = [time_import() for _ in range(IMPORTS)]
     networks = {network: _measure_network(settings, network, dataset, images[network], say) for network in images}
     record = {
         "machine": backends.machine(),
@@ -166,28 +141,8 @@ def measure(settings: Settings, say: Callable[[str], None] = print) -> dict[str,
 
 def _measure_network(settings: Settings, network: str, dataset: str, images: int, say) -> dict[str, Any]:
     jobs = [Job("matrix", network, epochs=settings.epochs, device=settings.device)]
-    jobs += programs(settings, network, dataset)
-    rows = [_new_row(job) for job in jobs]
-    with ExitStack() as stack:
-        workers: list[Worker] = []
-        for job, row in zip(jobs, rows, strict=True):
-            say(f"{network}: {job.label} starts")
-            worker = Worker(job)
-            stack.callback(worker.close)
-            workers.append(worker)
-            _take(row, worker, _first)
-            _take(row, worker, _warm_up)
-        for epoch in range(settings.epochs):
-            say(f"{network}: epoch {epoch + 1} of {settings.epochs}")
-            for row, worker in zip(rows, workers, strict=True):
-                for _ in range(_turns(worker.job, epoch)):
-                    _take(row, worker, _epoch)
-        predicting = [(row, worker) for row, worker in zip(rows, workers, strict=True) if predicts(worker.job)]
-        say(f"{network}: predictions of one image")
-        for _ in range(settings.rounds):
-            for row, worker in predicting:
-                _take(row, worker, _one_image)
-    matrix, *rows = rows
+    jobs += list_programs(settings, network, dataset)
+    matrix, *programs = _take_turns(jobs, settings, network, say)
     rates, per_image = matrix["rates"], matrix.get("flops_per_image")
     result = {
         "device": matrix["device"],
@@ -197,50 +152,41 @@ def _measure_network(settings: Settings, network: str, dataset: str, images: int
         "matrix_error": matrix["error"],
         "threads": matrix.get("threads"),
         "flops_per_epoch": per_image and per_image * images,
-        "rows": rows,
+        "rows": programs,
     }
-    for row in rows:
+    for row in programs:
         del row["rates"]
-    add_quotients(result, settings.epochs)
+    rows.add_ratios(result, settings.epochs)
     return result
 
 
-def predicts(job: Job) -> bool:
-    """Whether the program's time for one image is measured."""
-    return job.program in ("stock", "kerasnets") or (
-        job.program == "native" and not job.compiled and not job.channels_last
-    )
+def _take_turns(jobs: Sequence[Job], settings: Settings, network: str, say) -> list[rows.Row]:
+    """Run all jobs side by side, epoch by epoch; returns their rows."""
+    found = [rows.make_row(job) for job in jobs]
+    with ExitStack() as stack:
+        workers: list[Worker] = []
+        for job, row in zip(jobs, found, strict=True):
+            say(f"{network}: {job.label} starts")
+            worker = Worker(job)
+            stack.callback(worker.close)
+            workers.append(worker)
+            _take_turn(row, worker, rows.put_first_step)
+            _take_turn(row, worker, rows.put_warm_up)
+        for epoch in range(settings.epochs):
+            say(f"{network}: epoch {epoch + 1} of {settings.epochs}")
+            for row, worker in zip(found, workers, strict=True):
+                for _ in range(_count_turns(worker.job, epoch)):
+                    _take_turn(row, worker, rows.put_epoch)
+        predicting = [(row, worker) for row, worker in zip(found, workers, strict=True) if predicts(worker.job)]
+        say(f"{network}: predictions of one image")
+        for _ in range(settings.rounds):
+            for row, worker in predicting:
+                _take_turn(row, worker, rows.put_one_image)
+    return found
 
 
-def _turns(job: Job, epoch: int) -> int:
-    """How many epochs a program trains while the others wait: one; or all in the first, where waiting distorts them.
-
-    A ``tf.data`` pipeline, as stock ``fit`` makes one, is up to ten times as slow after a minute without being asked.
-    """
-    if job.program == "stock" and job.backend == "tensorflow":
-        return job.epochs if epoch == 0 else 0
-    return 1
-
-
-def _new_row(job: Job) -> Row:
-    return {
-        "label": job.label,
-        **{name: getattr(job, name) for name in ("program", "backend", "compiled", "channels_last", "precision")},
-        "device": None,
-        "first_step_seconds": None,
-        "warm_up_seconds": None,
-        "epoch_seconds": [],
-        "losses": [],
-        "memory_mib": None,
-        "gpu_memory_mib": None,
-        "one_image_microseconds": [],
-        "rates": [],
-        "error": None,
-    }
-
-
-def _take(row: Row, worker: Worker, put: Callable[[Row, dict], None]) -> None:
-    """The worker's next measurement into its row; a worker that dies has an error in its row, and no further turns."""
+def _take_turn(row: rows.Row, worker: Worker, put: Callable[[rows.Row, dict], None]) -> None:
+    """Put the worker's next measurement into its row; a worker that has died has no further turns."""
     if row["error"]:
         return
     time.sleep(PAUSE)
@@ -250,66 +196,18 @@ def _take(row: Row, worker: Worker, put: Callable[[Row, dict], None]) -> None:
         row["error"] = str(error)
 
 
-def _first(row: Row, measured: dict) -> None:
-    row["first_step_seconds"] = measured.pop("first_step")
-    row.update(measured)
+def predicts(job: Job) -> bool:
+    """Whether the program's time for one image is measured."""
+    return job.program in ("stock", "kerasnets") or (
+        job.program == "native" and not job.compiled and not job.channels_last
+    )
 
 
-def _warm_up(row: Row, measured: dict) -> None:
-    row["warm_up_seconds"] = measured["seconds"]
+def _count_turns(job: Job, epoch: int) -> int:
+    """How many epochs a program trains before the others' turn: one, or all at once if waiting slows it down.
 
-
-def _epoch(row: Row, measured: dict) -> None:
-    row["epoch_seconds"].append(measured["seconds"])
-    row["memory_mib"], row["gpu_memory_mib"] = measured["memory"], measured["gpu_memory"]
-    if "rate" in measured:
-        row["rates"].append(measured["rate"])
-    else:
-        row["losses"].append(measured["loss"])
-
-
-def _one_image(row: Row, measured: dict) -> None:
-    row["one_image_microseconds"].append(measured["microseconds"])
-
-
-def add_quotients(result: dict[str, Any], epochs: int) -> None:
-    """Medians, and what they are of the others', into each row of a network's result; None where one is missing.
-
-    - ``median_seconds`` of an epoch, and that over the best native loop's, the document's, and stock Keras's on the
-      same backend (``against_native``, ``against_document``, ``against_stock``);
-    - ``memory_against_native``: over that of the native loop that takes the least;
-    - ``median_microseconds`` of one image, and that over native PyTorch's (``one_image_against_native``);
-    - ``share`` of the matrix rate, on the same kind of device.
-
-    A program that died before the end of its `epochs` has no median of them.
+    A ``tf.data`` pipeline, which stock ``fit`` makes, is up to ten times as slow after being idle for a minute.
     """
-    rows = result["rows"]
-    for row in rows:
-        row["median_seconds"] = median(row["epoch_seconds"]) if len(row["epoch_seconds"]) == epochs else None
-        row["median_microseconds"] = median(row["one_image_microseconds"]) if row["one_image_microseconds"] else None
-    native = [row for row in rows if row["program"] == "native"]
-    best = _least(row["median_seconds"] for row in native)
-    document = _least(row["median_seconds"] for row in rows if row["program"] == "document")
-    memory = _least(row["memory_mib"] for row in native)
-    one_image = _least(row["median_microseconds"] for row in native)
-    for row in rows:
-        stock = _least(
-            other["median_seconds"]
-            for other in rows
-            if other["program"] == "stock" and other["backend"] == row["backend"]
-        )
-        row["against_native"] = _over(row["median_seconds"], best)
-        row["against_document"] = _over(row["median_seconds"], document)
-        row["against_stock"] = _over(row["median_seconds"], stock)
-        row["memory_against_native"] = _over(row["memory_mib"], memory)
-        row["one_image_against_native"] = _over(row["median_microseconds"], one_image)
-        rate = _over(result["flops_per_epoch"], row["median_seconds"])
-        row["share"] = _over(rate, result["matrix_rate"]) if row["device"] == result["device"] else None
-
-
-def _least(values) -> float | None:
-    return min((value for value in values if value is not None), default=None)
-
-
-def _over(value: float | None, other: float | None) -> float | None:
-    return None if value is None or not other else value / other
+    if job.program == "stock" and job.backend == "tensorflow":
+        return job.epochs if epoch == 0 else 0
+    return 1

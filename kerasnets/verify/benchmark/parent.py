@@ -1,9 +1,8 @@
-"""A program to measure in a process of its own, and the lines between it and the parent.
+"""The parent's side of a measurement: starts a program in a process of its own, and gives it its turns.
 
-The parent writes the :class:`Job` as a line of JSON. The worker answers with a line for each thing that it has
-measured (its first step, the warm-up epoch, each further epoch, each round of predictions), and waits for an empty line
-before it goes on to the next. It reads with a blocking call, so a waiting worker takes no CPU, and it ends when the
-parent is gone.
+The parent writes the :class:`Job` as a line of JSON. The worker answers with one line per measurement (first step,
+warm-up epoch, each further epoch, each round of predictions), and waits for an empty line before the next one. It waits
+in a blocking read, so a waiting worker uses no CPU, and it ends when the parent is gone.
 """
 
 import contextlib
@@ -17,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-#: Lines of a dead worker's standard error that are kept.
+#: How many lines of a dead worker's standard error to report.
 LAST_LINES = 15
 
 
@@ -26,14 +25,14 @@ class Job:
     """A program to measure.
 
     Attributes:
-        program: ``"document"``, ``"native"``, ``"stock"``, ``"kerasnets"``, or ``"matrix"`` for the matrix rate.
+        program: ``"document"`` (the tutorial's), ``"native"``, ``"stock"``, ``"kerasnets"``, or ``"matrix"``.
         network: name of the network.
         backend: Keras backend of ``"stock"`` and ``"kerasnets"``.
         compiled: whether ``"native"`` runs through ``torch.compile``.
-        channels_last: whether ``"native"`` has channels_last memory format.
+        channels_last: whether ``"native"`` uses channels_last memory format.
         dataset: name of the data set.
-        images: how many of its training images; None: all.
-        batch_size: images a step.
+        images: number of its training images; None for all.
+        batch_size: images per step.
         epochs: epochs after the warm-up.
         rounds: rounds of predictions of one image.
         device: ``"auto"``, ``"cpu"`` or ``"gpu"``.
@@ -55,31 +54,31 @@ class Job:
 
     @property
     def label(self) -> str:
-        """What to call the program in a table."""
+        """The program's name in a table."""
         if self.program == "native":
             how = ["compiled"] * self.compiled + ["channels_last"] * self.channels_last
             return ", ".join(["native PyTorch", *how])
         precision = "" if self.precision == "float32" or self.program != "kerasnets" else f", {self.precision}"
         return {
-            "document": "the document's program",
+            "document": "the tutorial's program",
             "stock": f"stock Keras on {self.backend}",
             "kerasnets": f"kerasnets on {self.backend}{precision}",
             "matrix": "matrix product",
         }[self.program]
 
 
-def environment() -> dict[str, str]:
-    """The environment of a new process that finds this very kerasnets, wherever it was started."""
-    paths = [str(Path(__file__).parent.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+def make_environment() -> dict[str, str]:
+    """The environment of a new process, in which this very kerasnets is found from any folder."""
+    paths = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 class WorkerError(RuntimeError):
-    """A worker ended before it was done; the message is the end of its standard error."""
+    """A worker ended early; the message is the end of its standard error."""
 
 
 class Worker:
-    """The parent's side: starts the process; :meth:`step` gets what it measures next.
+    """A process that measures a job; :meth:`step` gets its next measurement.
 
     Args:
         job: what to measure.
@@ -91,7 +90,7 @@ class Worker:
         started = time.time()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kerasnets.verify.benchmark.child"],
-            env=environment(),
+            env=make_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -101,12 +100,12 @@ class Worker:
         self._begun = False
 
     def _send(self, line: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it is dead: reading its answer says why
+        with contextlib.suppress(BrokenPipeError):  # a dead worker: reading its answer raises an error with the reason
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
 
     def step(self) -> dict[str, Any]:
-        """Let the worker go on, and wait for what it measures.
+        """Give the worker its turn, and wait for its measurement.
 
         Raises:
             WorkerError: it died.
@@ -123,11 +122,11 @@ class Worker:
         raise WorkerError("\n".join([f"{self.job.label} ended with exit status {status}:", *last]))
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """End the process."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(BrokenPipeError):  # of what was meant for a dead worker
+            with contextlib.suppress(BrokenPipeError):  # from lines still meant for a dead worker
                 pipe.close()
         self._errors.close()

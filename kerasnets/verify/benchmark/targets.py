@@ -1,4 +1,4 @@
-"""The bars that kerasnets' own fit is held to, as data, and what a measurement says of them."""
+"""The targets for kerasnets' own fit (the bars of the record and of docs/speed.md), and whether they are met."""
 
 import dataclasses
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """What a kerasnets row is held to.
+    """A target for a kerasnets row.
 
     Attributes:
-        network: name of the network; None: every network.
-        backend: the Keras backend; None: of ``import kerasnets``.
+        network: name of the network; None for every network.
+        backend: the Keras backend; None for ``import kerasnets``.
         quantity: key of the row.
-        bound: the quantity is to be at most this.
-        device: the device that the bar is for.
+        bound: the largest value that meets the target.
+        device: the device that the target is for.
     """
 
     network: str | None
@@ -23,7 +23,7 @@ class Bar:
     device: str = "cpu"
 
 
-#: On the CPU they are for 2 cores, on the GPU for an H200; batch size 64, fp32, the full Fashion-MNIST.
+#: For 2 CPU cores or an H200, with batch size 64, fp32 and the full Fashion-MNIST.
 BARS = (
     Bar("NeuralNetwork", "jax", "against_native", 0.50),
     Bar("NeuralNetwork", "jax", "against_document", 0.22),
@@ -51,15 +51,15 @@ BARS = (
 
 
 def judge(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The bars of what was measured, and whether they are met.
+    """Compare a measurement with the targets.
 
     Args:
-        record: what :func:`kerasnets.verify.benchmark.measure` measured; the bars are for float32, and there is none in
-            another precision.
+        record: the result of :func:`kerasnets.verify.benchmark.measure`. The targets are for float32; in another
+            precision there are none.
 
     Returns:
-        A dict a bar: ``network``, ``backend``, ``device``, ``quantity``, ``bound``, ``value`` (None: not measured) and
-        ``met`` (None: not measured).
+        One dict per target: ``network``, ``backend``, ``device``, ``quantity``, ``bound``, ``value`` and ``met`` (both
+        None if not measured).
     """
     found: list[dict[str, Any]] = []
     for bar in BARS if record["precision"] == "float32" else ():

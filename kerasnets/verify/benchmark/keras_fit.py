@@ -1,4 +1,4 @@
-"""The programs with Keras: a network of kerasnets through stock ``fit``, or through kerasnets' own."""
+"""The programs with Keras: a kerasnets network in stock ``fit``, or in kerasnets' own."""
 
 import os
 import time
@@ -13,23 +13,23 @@ from kerasnets.verify.benchmark.parent import Job
 
 
 class _Turns(keras.callbacks.Callback):
-    """Calls `epoch_done` at the end of each epoch, which comes back when it is this program's turn."""
+    """Calls `epoch_done` at the end of each epoch; it returns at this program's next turn."""
 
     def __init__(self, epoch_done: Callable[..., None]):
         super().__init__()
         self.epoch_done = epoch_done
 
     def on_epoch_end(self, epoch, logs=None):
-        """Make the loss a number, which waits for the device, and hand over."""
+        """Convert the loss to a number, which waits for the device, and give up the turn."""
         self.epoch_done(loss=float(logs["loss"]))
 
 
-class Fit:
+class KerasFit:
     """``model.fit`` on the active backend."""
 
     def __init__(self, job: Job):
         self.job = job
-        # The same switch turns off fit's fast path and predict's.
+        # This switch turns off the fast path of both fit and predict.
         os.environ["KERASNETS_ACCELERATE"] = "0" if job.program == "stock" else "1"
         if job.program == "kerasnets" and job.precision != "float32":
             backend.set_precision(job.precision)
@@ -42,7 +42,7 @@ class Fit:
         self.device = backend.device()
 
     def facts(self) -> dict[str, Any]:
-        """What else is to be known of the program."""
+        """Further entries of the program's row."""
         return {}
 
     def _fit(self, n: int, **options: Any) -> None:
@@ -57,14 +57,14 @@ class Fit:
         self._fit(len(self.x), epochs=epochs, callbacks=[_Turns(epoch_done)])
 
     def gpu_memory(self) -> float | None:
-        """The most GPU memory held so far, in MiB; None: no GPU is used, or the framework doesn't say."""
+        """Peak GPU memory so far, in MiB; None without a GPU, or if the framework doesn't tell."""
         if self.device != "gpu":
             return None
         held = backend.peak_gpu_memory()
         return None if held is None else held / 2**20
 
-    def one_image(self) -> Callable[[], object]:
-        """``kerasnets.predictor``, or stock ``model.predict``."""
+    def predictor(self) -> Callable[[], object]:
+        """Predicts one image with ``kerasnets.predictor``, or with stock ``model.predict``."""
         if self.job.program == "kerasnets":
             predict, image = kerasnets.predictor(self.model), self.x[0]
             return lambda: predict(image)

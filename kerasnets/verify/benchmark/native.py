@@ -1,4 +1,4 @@
-"""The programs without Keras and torchvision: native PyTorch's loop, and the matrix product that all are held to."""
+"""Native PyTorch's training loop, and the base of all programs without Keras."""
 
 import time
 from collections.abc import Callable
@@ -11,31 +11,9 @@ from kerasnets import data
 from kerasnets.verify import originals
 from kerasnets.verify.benchmark.parent import Job
 
-#: Sides of the square matrices, smallest first.
-SIZES = (512, 1024, 2048, 4096)
-#: Seconds for which each size is tried.
-MATRIX_SECONDS = 0.2
-
-
-def flops_of(network: str, images: int) -> int:
-    """Floating-point operations of products and convolutions in a training on `images` images.
-
-    Forward and backward, two for a multiply-add, as PyTorch's FlopCounterMode counts them on the original. The images
-    get no gradient.
-    """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    batch = 64  # batch normalisation takes no single image
-    with torch.device("meta"):
-        model = originals.build(network)
-        batch_of = torch.empty(batch, 28, 28)
-    with FlopCounterMode(display=False) as counter:
-        model(batch_of).sum().backward()
-    return counter.get_total_flops() // batch * images
-
 
 class Program:
-    """What the programs without Keras share: the device, the model, the optimizer."""
+    """The base of the programs without Keras: device, model and optimizer."""
 
     reading = 0.0
 
@@ -45,22 +23,22 @@ class Program:
         self.device, self.torch_device = ("gpu", torch.device("cuda")) if cuda else ("cpu", torch.device("cpu"))
 
     def facts(self) -> dict[str, Any]:
-        """What else is to be known of the program."""
+        """Further entries of the program's row."""
         return {}
 
     def first_step(self) -> None:
         """Train on the first batch alone."""
 
     def gpu_memory(self) -> float | None:
-        """The most GPU memory held so far, in MiB; None: no GPU is used."""
+        """Peak GPU memory so far, in MiB; None without a GPU."""
         return torch.cuda.max_memory_allocated() / 2**20 if self.device == "gpu" else None
 
-    def one_image(self) -> Callable[[], object] | None:
-        """What predicts one image; None: not measured here."""
+    def predictor(self) -> Callable[[], object] | None:
+        """A function that predicts one image; None if that isn't measured."""
         return None
 
     def prepare(self, **options: Any) -> None:
-        """Make the original network, the loss and the optimizer, with further `options` for the latter."""
+        """Make network, loss and optimizer; `options` are further ones of the optimizer."""
         self.model = originals.build(self.job.network).to(self.torch_device)
         self.criterion = nn.CrossEntropyLoss()
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9, **options)
@@ -82,7 +60,7 @@ class Native(Program):
             self.x = self.x.to(memory_format=torch.channels_last)
         self.loss_of = self._loss_of
         if job.compiled:
-            # Two static shapes, the last batch's being the second. On CUDA the launches are what takes the time.
+            # Two static shapes: the last batch has the second. On CUDA most of the time goes into kernel launches.
             mode = "reduce-overhead" if self.device == "gpu" else "default"
             self.loss_of = torch.compile(self._loss_of, dynamic=False, mode=mode)
 
@@ -110,8 +88,8 @@ class Native(Program):
         for _ in range(epochs):
             epoch_done(loss=self._epoch(len(self.x)))
 
-    def one_image(self) -> Callable[[], object] | None:
-        """The plain eager model's forward; the other variants aren't asked."""
+    def predictor(self) -> Callable[[], object] | None:
+        """The forward pass of the plain eager model; None for the other variants."""
         if self.job.compiled or self.job.channels_last:
             return None
         self.model.eval()
@@ -122,30 +100,3 @@ class Native(Program):
             return self.model(image).cpu()
 
         return call
-
-
-class Matrix(Program):
-    """The fastest fp32 product of two square matrices, in operations a second."""
-
-    def facts(self) -> dict[str, Any]:
-        """Operations for one image, and the number of threads."""
-        return {"flops_per_image": flops_of(self.job.network, 1), "threads": torch.get_num_threads()}
-
-    def train(self, epochs: int, epoch_done: Callable[..., None]) -> None:
-        """Measure all sizes in each "epoch"."""
-        for _ in range(epochs):
-            epoch_done(rate=max(self._rate(size) for size in (SIZES if self.device == "gpu" else SIZES[:-1])))
-
-    def _rate(self, size: int) -> float:
-        a, b = torch.randn(2, size, size, device=self.torch_device)
-        best, end = float("inf"), time.perf_counter() + MATRIX_SECONDS
-        while time.perf_counter() < end:
-            begin = self._now()
-            torch.mm(a, b)
-            best = min(best, self._now() - begin)
-        return 2 * size**3 / best
-
-    def _now(self) -> float:
-        if self.device == "gpu":
-            torch.cuda.synchronize()
-        return time.perf_counter()

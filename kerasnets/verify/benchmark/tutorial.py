@@ -1,4 +1,4 @@
-"""The document's own program; torchvision, which it alone needs, takes seconds to import."""
+"""The program of tutorial 002. It alone needs torchvision, which takes seconds to import."""
 
 import time
 from collections.abc import Callable
@@ -8,20 +8,20 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from kerasnets import data
+from kerasnets.verify.benchmark.native import Program
 from kerasnets.verify.benchmark.parent import Job
-from kerasnets.verify.benchmark.pytorch import Program
 
 
 class _FashionMNIST(datasets.FashionMNIST):
-    """torchvision's data set, with its own ``__getitem__``, on arrays that are read already."""
+    """torchvision's data set, with its own ``__getitem__``, on arrays that have been read already."""
 
     def __init__(self, images, labels, transform):
         self.data, self.targets = torch.from_numpy(images), torch.from_numpy(labels)
         self.transform, self.target_transform = transform, None
 
 
-class Document(Program):
-    """The program of document 002, but for the lines that it prints."""
+class Tutorial(Program):
+    """The program of tutorial 002, without the lines that it prints."""
 
     def __init__(self, job: Job):
         super().__init__(job)

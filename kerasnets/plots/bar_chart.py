@@ -1,4 +1,4 @@
-"""Numbers by name as horizontal bars, for comparing programs."""
+"""Numbers as horizontal bars, to compare programs."""
 
 from collections.abc import Collection, Mapping
 
@@ -17,17 +17,17 @@ def bars(
     lang: str = "en",
     ax: Axes | None = None,
 ) -> Figure:
-    """A bar for each name, with its number at the end; a panel a group, each with a scale of its own.
+    """A bar for each name with its number at the end; one panel per group, each with its own scale.
 
     Args:
-        groups: title of a panel → name → number ≥ 0; the first name is at the top.
+        groups: title of a panel → name → number ≥ 0, from top to bottom.
         marked: names whose bars are coloured; the others are light grey.
-        xlabel: what the numbers are; ``None``: seconds an epoch.
+        xlabel: label of the numbers; default: seconds per epoch.
         lang: language of the labels, ``"en"`` or ``"zh"``.
-        ax: an Axes to draw on; where several groups make several panels, these take its place.
+        ax: an Axes to draw on, or to replace with the panels if there are several groups.
 
     Raises:
-        ValueError: there is no group, one has no bars, or a number is negative, infinite or none.
+        ValueError: there is no group, a group has no bars, or a number is negative, infinite or NaN.
     """
     if not isinstance(groups, Mapping) or not all(isinstance(values, Mapping) for values in groups.values()):
         raise TypeError(f"groups={groups!r}: expected a dict of dicts from names to numbers.")
@@ -41,14 +41,14 @@ def bars(
     most = max(map(len, groups.values()))
     figure, axes = canvas.panels(ax, 1, len(groups), (6.4 * len(groups), 1.2 + 0.34 * most))
     for panel, (title, values) in zip(axes, groups.items(), strict=True):
-        names = canvas.drawable(list(values))
+        names = canvas.replace_undrawable(list(values))
         colors = [COLORS[0] if name in marked else "#c8c8c8" for name in values]
         drawn = panel.barh(range(len(values)), list(values.values()), color=colors)
         panel.bar_label(drawn, [f"{value:#.3g}" for value in values.values()], padding=3, **canvas.text(fontsize=9))
         panel.set_yticks(range(len(names)), names, **canvas.text())
         panel.invert_yaxis()
-        panel.margins(x=0.15)  # room for the numbers
-        panel.set_title(canvas.drawable([title])[0], **canvas.text())
+        panel.margins(x=0.15)  # space for the numbers
+        panel.set_title(canvas.replace_undrawable([title])[0], **canvas.text())
         panel.set_xlabel(xlabel or words["epoch_seconds"], **canvas.text())
         panel.spines[["top", "right"]].set_visible(False)
     return figure

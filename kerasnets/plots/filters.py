@@ -1,0 +1,87 @@
+"""The filters of a layer as images."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kerasnets._internal.arguments import check_integer
+from kerasnets._internal.arrays import to_numpy
+
+from . import canvas
+
+
+def weights(
+    model: Any, layer: str | None = None, *, n: int = 32, columns: int = 8, lang: str = "en", ax: Axes | None = None
+) -> Figure:
+    """The first `n` filters of a layer as images: negative weights are black, zero is grey, positive ones are white.
+
+    For a dense layer each image shows a unit's weights for the pixels of the input; for a convolution it shows a
+    filter's kernel (for the first input channel, if there are several). All have the same scale.
+
+    Args:
+        model: a built ``keras.Model``.
+        layer: name of a dense or 2D convolution layer; default: the first one.
+        n: number of filters, or all if there are fewer.
+        columns: filters per row.
+        lang: language of the title, ``"en"`` or ``"zh"``.
+        ax: an Axes to replace with the grid.
+
+    Raises:
+        ValueError: the layer doesn't exist or has no kernel, the inputs of a dense layer aren't the pixels of an image,
+            or an option is below 1.
+    """
+    check_integer("n", n)
+    check_integer("columns", columns)
+    chosen = _layer_with_kernel(model, layer)
+    kernel = to_numpy(chosen.kernel)
+    if kernel.ndim == 4:
+        filters = kernel[:, :, 0, :].transpose(2, 0, 1)
+    else:
+        filters = kernel.T.reshape(-1, *_image_shape(model, chosen.name, len(kernel)))
+    shown = filters[:n]
+    columns = min(columns, len(shown))
+    rows = -(-len(shown) // columns)
+    words = canvas.words(lang)
+    figure, axes = canvas.panels(ax, rows, columns, (max(columns + 1.0, 4.5), rows + 0.7))
+    for cell in axes[len(shown) :]:
+        cell.remove()
+    axes = axes[: len(shown)]
+    limit = float(np.abs(shown).max()) or 1.0
+    for cell, picture in zip(axes, shown, strict=True):
+        image = cell.imshow(picture, cmap="gray", vmin=-limit, vmax=limit)
+        cell.set(xticks=[], yticks=[])
+    bar = axes[0].figure.colorbar(image, ax=axes, shrink=0.9, aspect=max(8, 8 * rows), pad=0.02)
+    bar.ax.tick_params(labelfontfamily=canvas.families())
+    (name,) = canvas.drawable([chosen.name])
+    title = words["filters"].format(n=len(shown), total=len(filters), name=name)
+    axes[0].figure.suptitle(title, **canvas.text(fontsize=11))
+    return figure
+
+
+def _layer_with_kernel(model: Any, name: str | None) -> Any:
+    """The layer called `name`, or the first layer whose kernel has 2 or 4 axes."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"Expected a keras.Model, not {type(model).__name__}.")
+    suitable = [layer for layer in model.layers if len(getattr(getattr(layer, "kernel", None), "shape", ())) in (2, 4)]
+    names = ", ".join(repr(layer.name) for layer in suitable) or "none"
+    if name is None and suitable:
+        return suitable[0]
+    for layer in suitable:
+        if layer.name == name:
+            return layer
+    raise ValueError(f"No layer {name!r} with the kernel of a dense layer or 2D convolution; these have one: {names}.")
+
+
+def _image_shape(model: Any, name: str, pixels: int) -> tuple[int, int]:
+    """Height and width of the images behind a dense layer's inputs: those of the model, or else square ones."""
+    shape = getattr(model, "input_shape", None)
+    if isinstance(shape, tuple) and len(shape) == 3 and None not in shape[1:] and math.prod(shape[1:]) == pixels:
+        return shape[1:]
+    side = math.isqrt(pixels)
+    if side * side != pixels:
+        raise ValueError(f"The {pixels} inputs of layer {name!r} are not the pixels of one of the model's images.")
+    return side, side
