@@ -15,7 +15,7 @@ from kerasnets import initializers
 from kerasnets._internal.arguments import check_integer, check_number
 
 
-class _Named:
+class _Named(keras.Layer):
     """Mix-in for a layer with weights: its attribute path in the original, which begins its ``state_dict`` names."""
 
     def __init__(self, *args, torch_name: str | None = None, **kwargs):

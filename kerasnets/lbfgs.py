@@ -90,11 +90,7 @@ def minimize(
         "ftol": check_number("tolerance_change", tolerance_change),
     }
     problem = _Problem(model, loss, x, y, check_number("weight_decay", weight_decay))
-    try:
-        import scipy.optimize
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("L-BFGS needs SciPy: pip install scipy", name=error.name) from None
-    result = scipy.optimize.minimize(
+    result = _scipy_minimize()(
         problem.evaluate,
         _flatten(problem.variables),
         jac=True,
@@ -104,6 +100,14 @@ def minimize(
     )
     problem.set_weights(result.x)
     return Minimum(problem.losses, int(result.nfev), bool(result.success), str(result.message))
+
+
+def _scipy_minimize() -> Callable[..., Any]:
+    try:
+        from scipy.optimize import minimize
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("L-BFGS needs SciPy: pip install scipy", name=error.name) from None
+    return minimize
 
 
 class _Problem:

@@ -103,10 +103,10 @@ class _ClassLoss(_Loss):
     ):
         super().__init__(reduction=reduction, name=name, dtype=dtype)
         if weight is not None:
-            weight = to_numpy(weight)
-            if weight.ndim != 1:
-                raise ValueError(f"`weight` must have one entry per class; received an array of shape {weight.shape}.")
-            weight = [float(w) for w in weight]
+            array = to_numpy(weight)
+            if array.ndim != 1:
+                raise ValueError(f"`weight` must have one entry per class; received an array of shape {array.shape}.")
+            weight = [float(w) for w in array]
         if not isinstance(ignore_index, int):
             raise ValueError(f"`ignore_index` must be an integer; received {ignore_index!r}.")
         self.weight = weight

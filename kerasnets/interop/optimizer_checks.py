@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 
 from kerasnets._internal.arguments import check_integer
 from kerasnets._internal.arrays import cast, to_numbers, to_numpy
+from kerasnets.interop.parameter_groups import trained_variables
 from kerasnets.interop.weights import Entry
 from kerasnets.optimizers import Optimizer
 from kerasnets.schedules import LRSchedule
@@ -23,9 +23,9 @@ _NEWER_SETTINGS = {"maximize", "decoupled_weight_decay"}
 
 
 class Group(NamedTuple):
-    """A parameter group: the index and settings in PyTorch, and the model's entries."""
+    """A parameter group: its index and settings in PyTorch, and the model's entries."""
 
-    index: int
+    place: int
     settings: Mapping[str, Any]
     entries: list[Entry]
 
@@ -63,11 +63,11 @@ def count_steps(
     optimizer: Optimizer, kept: Kept, scheduler: Mapping | None, iterations: int | None, problems: list[str]
 ) -> int:
     """Return the number of optimizer steps, from whatever contains it; sources that disagree are a problem."""
-    counts = {_to_count(f"step of {entry.name}", state["step"], problems) for entry, state in kept if "step" in state}
+    found = [_to_count(f"step of {entry.name}", state["step"], problems) for entry, state in kept if "step" in state]
     if iterations is not None:
-        counts.add(check_integer("iterations", iterations, 0))
-    is_given = bool(counts) or scheduler is not None  # even if only by a count that is already a problem
-    counts.discard(None)
+        found.append(check_integer("iterations", iterations, 0))
+    is_given = bool(found) or scheduler is not None  # even if only by a count that is already a problem
+    counts = {count for count in found if count is not None}
     if len(counts) > 1:
         problems.append(f"the parameters have different numbers of steps: {sorted(counts)}")
     done = max(counts, default=None)
@@ -113,10 +113,10 @@ def compare_settings(optimizer: Optimizer, groups: list[Group], problems: list[s
         # Each of PyTorch's optimizers has settings of its own, so that their names identify it.
         if lacking := [name for name in ("lr", *ours) if name not in {*theirs, *_NEWER_SETTINGS}]:
             problems.append(
-                f"param_groups[{group.index}] has no {', '.join(map(repr, lacking))}, so it is not the state of "
+                f"param_groups[{group.place}] has no {', '.join(map(repr, lacking))}, so it is not the state of "
                 f"PyTorch's {type(optimizer).__name__}"
             )
-        trained = [entry.variable for entry in group.entries if optimizer.is_built_for(entry.variable)]
+        trained = trained_variables(optimizer, group.entries)
         decays = sorted({float(optimizer.weight_decay_of(variable)) for variable in trained})
         for name in [name for name in ours if name in theirs and name != scheduled]:
             for value in decays if name == "weight_decay" and decays else [ours[name]]:
@@ -144,19 +144,19 @@ def find_rate(optimizer: Optimizer, groups: list[Group], done: int, problems: li
         rate = _to_number(group.settings["lr"])
         if rate is None:
             problems.append(
-                f"lr of param_groups[{group.index}] is {group.settings['lr']!r}, expected a finite number ≥ 0"
+                f"lr of param_groups[{group.place}] is {group.settings['lr']!r}, expected a finite number ≥ 0"
             )
             continue
-        trained = [entry.variable for entry in group.entries if optimizer.is_built_for(entry.variable)]
+        trained = trained_variables(optimizer, group.entries)
         for variable in {optimizer.group_of(variable): variable for variable in trained}.values():
-            if optimizer.schedule is not None:
-                _compare_scheduled_rate(optimizer, variable, rate, done, problems)
+            if (schedule := optimizer.schedule_of(variable)) is not None:
+                _compare_scheduled_rate(optimizer, schedule, rate, done, problems)
                 continue
             ratio = float(to_numpy(optimizer.learning_rate_of(variable, 1.0)))
             if ratio:
                 wanted.add(rate / ratio)
             elif rate:
-                problems.append(f"lr of param_groups[{group.index}] is {rate}, and here it is always 0")
+                problems.append(f"lr of param_groups[{group.place}] is {rate}, and here it is always 0")
     if wanted and max(wanted) - min(wanted) > 1e-6 * max(wanted):
         problems.append(f"the groups' learning rates are not in the ratio of param_groups here: {sorted(wanted)}")
     rate = max(wanted, default=None)
@@ -168,9 +168,9 @@ def find_rate(optimizer: Optimizer, groups: list[Group], done: int, problems: li
 
 
 def _compare_scheduled_rate(
-    optimizer: Optimizer, variable: keras.Variable, rate: float, done: int, problems: list[str]
+    optimizer: Optimizer, schedule: LRSchedule, rate: float, done: int, problems: list[str]
 ) -> None:
-    now = float(to_numpy(optimizer.schedule_of(variable)(done)))
+    now = float(to_numpy(schedule(done)))
     if not np.isclose(rate, now, rtol=1e-5, atol=0):
         hint = (
             ""

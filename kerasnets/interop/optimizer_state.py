@@ -12,7 +12,7 @@ import keras
 from kerasnets import optimizers, schedules
 from kerasnets._internal.arrays import to_numpy, to_tensor
 from kerasnets.interop.optimizer_checks import Group, Kept, compare_settings, count_steps, find_rate, scheduled_setting
-from kerasnets.interop.parameter_groups import Names, find_groups
+from kerasnets.interop.parameter_groups import Names, find_groups, trained_variables
 from kerasnets.interop.weights import Entry, entries, kind_of
 
 # --- To PyTorch -------------------------------------------------------------------------------------------------------
@@ -41,7 +41,8 @@ def optimizer_state_dict(model: keras.Model, names: Names | None = None) -> dict
     """
     optimizer = _get_optimizer(model)
     steps = int(to_numpy(optimizer.iterations))
-    state, param_groups, index = {}, [], 0
+    state: dict[int, dict[str, Any]] = {}
+    param_groups, index = [], 0
     for group in find_groups(model, optimizer, names):
         numbers = range(index, index + len(group))
         param_groups.append({**_group_settings(optimizer, group), "params": list(numbers)})
@@ -76,7 +77,7 @@ def scheduler_state_dict(model: keras.Model) -> dict[str, Any]:
 
 def _group_settings(optimizer: optimizers.Optimizer, group: list[Entry]) -> dict[str, Any]:
     """The settings of a parameter group of PyTorch's, including what a scheduler keeps there."""
-    trained = [entry.variable for entry in group if optimizer.is_built_for(entry.variable)]
+    trained = trained_variables(optimizer, group)
     settings = optimizer.get_torch_settings()
     if not trained:
         return {**settings, "lr": float(to_numpy(optimizer.learning_rate))}
@@ -88,21 +89,20 @@ def _group_settings(optimizer: optimizers.Optimizer, group: list[Entry]) -> dict
             f"learning rates {sorted(rates)} and the weight decays {sorted(decays)}. Give one list of names per group."
         )
     settings.update(lr=rates.pop(), weight_decay=decays.pop())
-    if optimizer.schedule is not None:
-        settings.update(_scheduler_settings(optimizer, trained[0]))
+    if (schedule := optimizer.schedule_of(trained[0])) is not None:
+        settings.update(_scheduler_settings(optimizer, schedule))
     return settings
 
 
-def _scheduler_settings(optimizer: optimizers.Optimizer, variable: keras.Variable) -> dict[str, Any]:
+def _scheduler_settings(optimizer: optimizers.Optimizer, schedule: schedules.LRSchedule) -> dict[str, Any]:
     """What a PyTorch scheduler keeps in the optimizer's parameter group."""
-    schedule = optimizer.schedule_of(variable)
     kept = {"initial_lr": schedule.learning_rate}
     if isinstance(schedule, schedules.OneCycleLR):
         first = schedule.learning_rate / schedule.div_factor
         kept = {"initial_lr": first, "max_lr": schedule.learning_rate, "min_lr": first / schedule.final_div_factor}
     if name := scheduled_setting(optimizer):
         now = float(to_numpy(schedule.momentum(optimizer.iterations)))
-        kept[name] = optimizer.get_torch_settings(**{optimizer.cycled: now})[name]
+        kept[name] = optimizer.get_torch_settings(cycled=now)[name]
         if isinstance(schedule, schedules.OneCycleLR):
             kept.update(base_momentum=schedule.base_momentum, max_momentum=schedule.max_momentum)
     return kept
@@ -231,7 +231,7 @@ def _match_groups(model, optimizer: optimizers.Optimizer, param_groups, names: N
             f"PyTorch's optimizer has groups of {sizes} parameters, the model (by `names`) of {expected}; expected the "
             "same. Only those that are not trained here may be left out of `names`."
         )
-    return [Group(index, *pair) for index, pair in enumerate(zip(param_groups, found, strict=True))]
+    return [Group(place, *pair) for place, pair in enumerate(zip(param_groups, found, strict=True))]
 
 
 def _match_states(groups: list[Group], state: Mapping, problems: list[str]) -> Kept:

@@ -41,6 +41,11 @@ def find_groups(
     return [[known[next(rest)] for _ in group] for group in groups]
 
 
+def trained_variables(optimizer: Optimizer, group: Iterable[Entry]) -> list[keras.Variable]:
+    """Return the variables of a group that the optimizer trains."""
+    return [e.variable for e in group if e.variable is not None and optimizer.is_built_for(e.variable)]
+
+
 def _to_lists(names: Any) -> list[list[str]]:
     """Return `names` as one list per group."""
 

@@ -15,6 +15,7 @@ Keras and PyTorch, and each is derived from the model:
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,9 +100,11 @@ class Entry:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape in PyTorch."""
-        if self.variable is None:
-            return ()
-        return self.reorder(np.broadcast_to(np.int8(0), self.variable.shape)).shape
+        return self.reorder(np.broadcast_to(np.int8(0), self._shape_here)).shape
+
+    @property
+    def _shape_here(self) -> tuple[int, ...]:
+        return () if self.variable is None else tuple(self.variable.shape)
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
         """Convert an array of the variable's shape to PyTorch's shape and order."""
@@ -109,7 +112,7 @@ class Entry:
 
     def from_torch(self, array: np.ndarray) -> np.ndarray:
         """Convert an array in PyTorch's shape and order to the variable's shape."""
-        shape = tuple(self.variable.shape)
+        shape = self._shape_here
         positions = self.reorder(np.arange(math.prod(shape)).reshape(shape))
         result = np.empty(math.prod(shape), array.dtype)
         result[positions.ravel()] = array.ravel()
@@ -169,7 +172,7 @@ def _layer_entries(name: str, layer: keras.Layer, layout: Layout) -> list[Entry]
     for attribute, suffix, function in rows:
         variable = getattr(layer, attribute, None)
         if variable is not None:
-            found.append(Entry(f"{name}.{suffix}", variable, lambda array, f=function: f(array, layout)))
+            found.append(Entry(f"{name}.{suffix}", variable, partial(function, layout=layout)))
     unknown = {id(weight): weight for weight in layer.weights}
     for entry in found:
         unknown.pop(id(entry.variable), None)

@@ -226,8 +226,9 @@ class Optimizer(keras.optimizers.Optimizer):
     def schedule_of(self, variable) -> schedules.LRSchedule | None:
         """Return the schedule for `variable`, which starts from its group's base rate; None without a schedule."""
         schedule, group = self.schedule, self.group_of(variable)
-        own = schedule is not None and group is not None and group.learning_rate is not None
-        return schedule.rebase(group.learning_rate) if own else schedule
+        if schedule is None or group is None or group.learning_rate is None:
+            return schedule
+        return schedule.rebase(group.learning_rate)
 
     def learning_rate_of(self, variable, learning_rate=None):
         """Return the rate for `variable`, a scalar tensor: its group's, or the optimizer's.
@@ -240,8 +241,8 @@ class Optimizer(keras.optimizers.Optimizer):
         group = self.group_of(variable)
         if group is None or group.learning_rate is None:
             return rate
-        if self.schedule is not None:
-            return self.schedule_of(variable)(self._iterations)
+        if (schedule := self.schedule_of(variable)) is not None:
+            return schedule(self._iterations)
         return ops.convert_to_tensor(rate) * (group.learning_rate / self._base_learning_rate)
 
     def weight_decay_of(self, variable) -> float:
@@ -316,13 +317,15 @@ class Optimizer(keras.optimizers.Optimizer):
         )
         return config
 
-    def get_torch_settings(self, **changes: Any) -> dict[str, Any]:
+    def get_torch_settings(self, cycled: float | None = None) -> dict[str, Any]:
         """Return the settings that a parameter group of the PyTorch optimizer has, without ``lr``.
 
         Args:
-            **changes: arguments of the constructor with values to use instead of the current ones.
+            cycled: the value that the schedule has for `cycled` (momentum or beta_1), instead of the initial one.
         """
-        config = {**self.get_config(), "weight_decay": self.weight_decay or 0.0, **changes}
+        config = {**self.get_config(), "weight_decay": self.weight_decay or 0.0}
+        if cycled is not None and self.cycled is not None:
+            config[self.cycled] = cycled
 
         def value_of(key):
             if isinstance(key, tuple):
