@@ -7,7 +7,7 @@ training, like ``nn.Dropout``), ``MaxPooling2D``, ``ReLU``, ``Softmax``, ``Activ
 import math
 import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -15,7 +15,11 @@ from kerasnets import initializers
 from kerasnets._internal.arguments import check_integer, check_number
 
 
-class _Named:
+#: What the mix-ins below are mixed into.
+_Base: Any = keras.Layer if TYPE_CHECKING else object
+
+
+class _Named(_Base):
     """Mix-in for a layer with weights: its attribute path in the original, which begins its ``state_dict`` names."""
 
     def __init__(self, *args, torch_name: str | None = None, **kwargs):

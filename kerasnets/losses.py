@@ -103,10 +103,10 @@ class _ClassLoss(_Loss):
     ):
         super().__init__(reduction=reduction, name=name, dtype=dtype)
         if weight is not None:
-            weight = to_numpy(weight)
-            if weight.ndim != 1:
-                raise ValueError(f"`weight` must have one entry per class; received an array of shape {weight.shape}.")
-            weight = [float(w) for w in weight]
+            given = to_numpy(weight)
+            if given.ndim != 1:
+                raise ValueError(f"`weight` must have one entry per class; received an array of shape {given.shape}.")
+            weight = [float(w) for w in given]
         if not isinstance(ignore_index, int):
             raise ValueError(f"`ignore_index` must be an integer; received {ignore_index!r}.")
         self.weight = weight

@@ -9,6 +9,7 @@ libraries, as from an embedding. One with four or more axes is feature maps in K
 """
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -97,7 +98,7 @@ def _record(operation, layout: Layout, shape: tuple[int | None, ...], layouts: d
         layout = None  # for example channels alone, whose order is the same
     other = layouts.setdefault(id(operation), layout)
     vectors = [known for known in (other, layout) if isinstance(known, np.ndarray) and known.ndim == 1]
-    if vectors and not np.array_equal(other, layout) and getattr(operation, "weights", None):
+    if vectors and not _is_same(other, layout) and getattr(operation, "weights", None):
         raise ValueError(
             f"The layer {operation.name!r} is used for inputs whose features PyTorch orders in two ways, so that no "
             "single set of weights fits both."
@@ -165,7 +166,7 @@ def _moved(node, positions: np.ndarray) -> np.ndarray | None:
 def _combined(operation, layouts: list[Layout]) -> Layout:
     """Return the layout of a sum, product or the like of tensors of the same shape."""
     first, *others = layouts
-    if all(type(other) is type(first) and np.array_equal(other, first) for other in others):
+    if all(_is_same(other, first) for other in others):
         return first
     vectors = any(isinstance(layout, np.ndarray) and layout.ndim == 1 for layout in layouts)
     if not vectors and any(layout is None for layout in layouts):
@@ -190,6 +191,10 @@ def _of_other_size(node, output, given: list[Layout]) -> Layout:
     if maps and all(isinstance(layout, str) and layout == maps[0] for layout in maps):
         return maps[0]
     return _default(output.shape)
+
+
+def _is_same(layout: Any, other: Any) -> bool:
+    return type(layout) is type(other) and np.array_equal(layout, other)
 
 
 def _positions(layout: Layout, shape: tuple[int, ...]) -> np.ndarray:

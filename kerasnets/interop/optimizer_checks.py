@@ -23,9 +23,9 @@ _NEWER_SETTINGS = {"maximize", "decoupled_weight_decay"}
 
 
 class Group(NamedTuple):
-    """A parameter group: the index and settings in PyTorch, and the model's entries."""
+    """A parameter group: its number and settings in PyTorch, and the model's entries."""
 
-    index: int
+    number: int
     settings: Mapping[str, Any]
     entries: list[Entry]
 
@@ -63,11 +63,12 @@ def count_steps(
     optimizer: Optimizer, kept: Kept, scheduler: Mapping | None, iterations: int | None, problems: list[str]
 ) -> int:
     """Return the number of optimizer steps, from whatever contains it; sources that disagree are a problem."""
-    counts = {_to_count(f"step of {entry.name}", state["step"], problems) for entry, state in kept if "step" in state}
+    steps = [_to_count(f"step of {entry.name}", state["step"], problems) for entry, state in kept if "step" in state]
+    counts = {count for count in steps if count is not None}
     if iterations is not None:
         counts.add(check_integer("iterations", iterations, 0))
-    is_given = bool(counts) or scheduler is not None  # even if only by a count that is already a problem
-    counts.discard(None)
+    # Even if only by a count that is already a problem.
+    is_given = bool(steps) or iterations is not None or scheduler is not None
     if len(counts) > 1:
         problems.append(f"the parameters have different numbers of steps: {sorted(counts)}")
     done = max(counts, default=None)
@@ -113,7 +114,7 @@ def compare_settings(optimizer: Optimizer, groups: list[Group], problems: list[s
         # Each of PyTorch's optimizers has settings of its own, so that their names identify it.
         if lacking := [name for name in ("lr", *ours) if name not in {*theirs, *_NEWER_SETTINGS}]:
             problems.append(
-                f"param_groups[{group.index}] has no {', '.join(map(repr, lacking))}, so it is not the state of "
+                f"param_groups[{group.number}] has no {', '.join(map(repr, lacking))}, so it is not the state of "
                 f"PyTorch's {type(optimizer).__name__}"
             )
         trained = [entry.variable for entry in group.entries if optimizer.is_built_for(entry.variable)]
@@ -144,7 +145,7 @@ def find_rate(optimizer: Optimizer, groups: list[Group], done: int, problems: li
         rate = _to_number(group.settings["lr"])
         if rate is None:
             problems.append(
-                f"lr of param_groups[{group.index}] is {group.settings['lr']!r}, expected a finite number ≥ 0"
+                f"lr of param_groups[{group.number}] is {group.settings['lr']!r}, expected a finite number ≥ 0"
             )
             continue
         trained = [entry.variable for entry in group.entries if optimizer.is_built_for(entry.variable)]
@@ -156,7 +157,7 @@ def find_rate(optimizer: Optimizer, groups: list[Group], done: int, problems: li
             if ratio:
                 wanted.add(rate / ratio)
             elif rate:
-                problems.append(f"lr of param_groups[{group.index}] is {rate}, and here it is always 0")
+                problems.append(f"lr of param_groups[{group.number}] is {rate}, and here it is always 0")
     if wanted and max(wanted) - min(wanted) > 1e-6 * max(wanted):
         problems.append(f"the groups' learning rates are not in the ratio of param_groups here: {sorted(wanted)}")
     rate = max(wanted, default=None)
@@ -170,7 +171,9 @@ def find_rate(optimizer: Optimizer, groups: list[Group], done: int, problems: li
 def _compare_scheduled_rate(
     optimizer: Optimizer, variable: keras.Variable, rate: float, done: int, problems: list[str]
 ) -> None:
-    now = float(to_numpy(optimizer.schedule_of(variable)(done)))
+    schedule = optimizer.schedule_of(variable)
+    assert schedule is not None  # the caller asked
+    now = float(to_numpy(schedule(done)))
     if not np.isclose(rate, now, rtol=1e-5, atol=0):
         hint = (
             ""

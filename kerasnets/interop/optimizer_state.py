@@ -41,7 +41,8 @@ def optimizer_state_dict(model: keras.Model, names: Names | None = None) -> dict
     """
     optimizer = _get_optimizer(model)
     steps = int(to_numpy(optimizer.iterations))
-    state, param_groups, index = {}, [], 0
+    state: dict[int, dict[str, Any]] = {}
+    param_groups, index = [], 0
     for group in find_groups(model, optimizer, names):
         numbers = range(index, index + len(group))
         param_groups.append({**_group_settings(optimizer, group), "params": list(numbers)})
@@ -96,11 +97,12 @@ def _group_settings(optimizer: optimizers.Optimizer, group: list[Entry]) -> dict
 def _scheduler_settings(optimizer: optimizers.Optimizer, variable: keras.Variable) -> dict[str, Any]:
     """What a PyTorch scheduler keeps in the optimizer's parameter group."""
     schedule = optimizer.schedule_of(variable)
+    assert schedule is not None  # the caller asked
     kept = {"initial_lr": schedule.learning_rate}
     if isinstance(schedule, schedules.OneCycleLR):
         first = schedule.learning_rate / schedule.div_factor
         kept = {"initial_lr": first, "max_lr": schedule.learning_rate, "min_lr": first / schedule.final_div_factor}
-    if name := scheduled_setting(optimizer):
+    if optimizer.cycled is not None and (name := scheduled_setting(optimizer)):
         now = float(to_numpy(schedule.momentum(optimizer.iterations)))
         kept[name] = optimizer.get_torch_settings(**{optimizer.cycled: now})[name]
         if isinstance(schedule, schedules.OneCycleLR):

@@ -226,8 +226,9 @@ class Optimizer(keras.optimizers.Optimizer):
     def schedule_of(self, variable) -> schedules.LRSchedule | None:
         """Return the schedule for `variable`, which starts from its group's base rate; None without a schedule."""
         schedule, group = self.schedule, self.group_of(variable)
-        own = schedule is not None and group is not None and group.learning_rate is not None
-        return schedule.rebase(group.learning_rate) if own else schedule
+        if schedule is None or group is None or group.learning_rate is None:
+            return schedule
+        return schedule.rebase(group.learning_rate)
 
     def learning_rate_of(self, variable, learning_rate=None):
         """Return the rate for `variable`, a scalar tensor: its group's, or the optimizer's.
