@@ -5,7 +5,7 @@ An experiment's module docstring is its ``--help``; the parameters of its functi
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeAlias
 
 import typer
 
@@ -13,7 +13,10 @@ from kerasnets import backend as backends
 from kerasnets.data.datasets import GREY_NAMES
 
 if TYPE_CHECKING:
-    BackendName = DatasetName = DeviceName = PrecisionName = str
+    BackendName: TypeAlias = str
+    DatasetName: TypeAlias = str
+    DeviceName: TypeAlias = str
+    PrecisionName: TypeAlias = str
 else:  # typer shows these as choices; a type checker can't read a Literal of a variable
     BackendName = Literal[tuple(backends.BACKENDS)]
     DatasetName = Literal[tuple(GREY_NAMES)]

@@ -68,11 +68,10 @@ def load_arrays(name: str, root: str | os.PathLike | None = None, *, download: b
             return tuple(sample[array] for array in cache.ARRAY_NAMES)
     dataset = DATASETS[name]
     source, tried = sources.find(dataset, root)
-    if source is None:
-        source = _download(dataset) if download else "not allowed (download=False)"
-    if isinstance(source, str):
-        raise _not_found(dataset, [*tried, f"download: {source}"])
-    return cache.load(dataset, source)
+    found = source or (_download(dataset) if download else "not allowed (download=False)")
+    if isinstance(found, str):
+        raise _not_found(dataset, [*tried, f"download: {found}"])
+    return cache.load(dataset, found)
 
 
 def find_local_or_sample(name: str, say: Callable[[str], object] = print) -> str:

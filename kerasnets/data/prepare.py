@@ -7,6 +7,7 @@ wrong. It imports nothing of kerasnets, and neither Keras nor TensorFlow.
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import math
 import os
@@ -14,8 +15,9 @@ import socket
 import struct
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +32,7 @@ class DamagedFileError(Exception):
     """A source file is damaged or can't be read."""
 
 
-def _describe_error(error: Exception) -> str:
+def _describe_error(error: OSError | EOFError | zlib.error) -> str:
     """What is wrong with a file, from the error that reading it raised."""
     if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)):
         return f"is damaged: its gzip data are truncated or corrupt ({error})"
@@ -59,7 +61,7 @@ def read_idx(path: str | Path) -> bytes:
         raise DamagedFileError(f"{path} {_describe_error(error)}.") from None
 
 
-def _read_idx(stream: BinaryIO, path: str | Path) -> bytes:
+def _read_idx(stream: gzip.GzipFile | io.BufferedReader, path: str | Path) -> bytes:
     what, dimensions = ("images", 3) if "images" in Path(path).name else ("labels", 1)
     header = stream.read(4 + 4 * dimensions)
     magic = bytes((0, 0, 8, dimensions))
@@ -113,7 +115,7 @@ def _stage_idx(files: dict[str, str], classes: int, checksums: dict[str, str], f
     return unofficial
 
 
-def _check_pickles(kind: type, files: dict[str, str]) -> None:
+def _check_pickles(kind: Any, files: dict[str, str]) -> None:
     """Check CIFAR's pickled files against torchvision's checksums, before anything is unpickled."""
     from torchvision.datasets.utils import check_md5
 
@@ -158,7 +160,7 @@ def read(
     if not is_idx:
         _check_pickles(kind, files)
         root = Path(files[kind.meta["filename"]]).parent.parent
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split in ("train", "test"):
         data = kind(root, train=split == "train")
         arrays[f"x_{split}"] = np.ascontiguousarray(data.data, dtype=np.uint8)
@@ -182,7 +184,8 @@ def download(dataset: str, root: str) -> None:
 
 def answer(request: dict) -> dict:
     """Handle a request: ``{}`` when done, ``{"damaged": …}`` for a damaged source file, else ``{"failed": …}``."""
-    task = {"read": read, "download": download}[request.pop("task")]
+    tasks: dict[str, Callable[..., None]] = {"read": read, "download": download}
+    task = tasks[request.pop("task")]
     try:
         task(**request)
     except DamagedFileError as error:

@@ -100,7 +100,7 @@ def _scheduler_settings(optimizer: optimizers.Optimizer, schedule: schedules.LRS
     if isinstance(schedule, schedules.OneCycleLR):
         first = schedule.learning_rate / schedule.div_factor
         kept = {"initial_lr": first, "max_lr": schedule.learning_rate, "min_lr": first / schedule.final_div_factor}
-    if name := scheduled_setting(optimizer):
+    if optimizer.cycled is not None and (name := scheduled_setting(optimizer)):
         now = float(to_numpy(schedule.momentum(optimizer.iterations)))
         kept[name] = optimizer.get_torch_settings(cycled=now)[name]
         if isinstance(schedule, schedules.OneCycleLR):

@@ -11,7 +11,8 @@ import matplotlib
 import numpy as np
 from matplotlib import font_manager, rcParams
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kerasnets._internal.arrays import to_numpy
 from kerasnets._internal.atomic import replaced
@@ -119,8 +120,8 @@ def panels(ax: Axes | None, rows: int, columns: int, size: tuple[float, float], 
         options: further ones of ``Figure.subplots``.
     """
     if ax is None:
-        parent = Picture(figsize=size, layout="constrained")
-        parent.get_layout_engine().set(w_pad=0.1, h_pad=0.08)  # inches
+        layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)  # inches
+        parent: Figure | SubFigure = Picture(figsize=size, layout=layout)
     elif not isinstance(ax, Axes):
         raise TypeError(f"ax={ax!r}: expected an Axes of matplotlib, as plt.subplots() gives, or None.")
     elif rows * columns == 1:

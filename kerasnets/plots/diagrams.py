@@ -224,7 +224,7 @@ def _circle(ax: Axes, center: tuple[float, float], radius: float, label: str, co
 
 
 def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    style = {"arrowstyle": "-|>", "mutation_scale": 11, "shrinkA": 0, "shrinkB": 0, "zorder": 1.5}
+    style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 11, "shrinkA": 0, "shrinkB": 0, "zorder": 1.5}
     ax.add_patch(FancyArrowPatch(start, end, color=rcParams["text.color"], **style))
 
 

@@ -160,7 +160,7 @@ def _curves(histories: Any) -> list[tuple[str, str | None, bool, np.ndarray]]:
     return curves
 
 
-def _ink(rgba: Sequence[float]) -> str:
+def _ink(rgba: Any) -> str:
     """Black or white, whichever has more contrast with the colour `rgba` (at least 4.5 to 1, by WCAG's formula)."""
     rgb = np.asarray(rgba[:3])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)

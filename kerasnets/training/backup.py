@@ -121,7 +121,8 @@ class Backup(keras.callbacks.Callback):
 
     def _pack_changes(self) -> tuple[list, bytes]:
         """The class and the changed attributes of each callback, and those that are arrays as an ``.npz`` file."""
-        plain, arrays = [], {}
+        plain: list[list] = []
+        arrays: dict[str, Any] = {}
         for index, (callback, before) in enumerate(zip(self.callbacks, self._at_begin, strict=True)):
             state = {
                 name: v for name, v in _state(callback).items() if name not in before or _has_changed(v, before[name])
@@ -204,7 +205,8 @@ class Backup(keras.callbacks.Callback):
 def digest(array: np.ndarray) -> str:
     """A digest of values, shape and type of an array."""
     sha = hashlib.blake2b(f"{array.shape} {array.dtype}".encode(), digest_size=16)
-    sha.update(np.ascontiguousarray(array))
+    contents: Any = np.ascontiguousarray(array)  # NumPy's stubs know it as a buffer from Python 3.12 on
+    sha.update(contents)
     return sha.hexdigest()
 
 

@@ -11,6 +11,7 @@ state has the same parameter indices. Every network takes images as the tutorial
 
 import itertools
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field writes it so)
@@ -204,7 +205,7 @@ def Network2(form: str = "class") -> nn.Module:  # noqa: N802 (a network's name,
 
 
 #: The tutorials' name of a network → the function or class that makes it.
-ORIGINALS = {
+ORIGINALS: dict[str, Callable[..., nn.Module]] = {
     "NeuralNetwork": NeuralNetwork,
     "NeuralNetwork_v1": NeuralNetwork_v1,
     "ConvNeuralNetwork": ConvNeuralNetwork,

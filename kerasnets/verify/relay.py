@@ -160,7 +160,7 @@ def run(
         seed: seed of initial weights and batch order.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    common = {"recipe": recipe, "dtype": dtype, "device": device, "seed": seed}
+    common: dict[str, Any] = {"recipe": recipe, "dtype": dtype, "device": device, "seed": seed}
     stages, source = [], None
     for number, name in enumerate(order):
         target = folder / f"relay-{number + 1}.keras"
@@ -184,8 +184,8 @@ def run_in_child(*stages: Stage) -> list[Outcome]:
         Exception: whatever a stage raises.
     """
     fresh = multiprocessing.get_context("spawn")
-    begin = {"initializer": _begin, "initargs": (stages[0].backend, stages[0].device)}
-    with ProcessPoolExecutor(1, mp_context=fresh, **begin) as pool:
+    where = stages[0].backend, stages[0].device
+    with ProcessPoolExecutor(1, mp_context=fresh, initializer=_begin, initargs=where) as pool:
         return list(pool.map(run_stage, stages))
 
 

@@ -43,17 +43,17 @@ def fused_update(
 ) -> bool:
     """Take a step with PyTorch's fused kernels, in the optimizer's own variables; False if they can't take it."""
     kernel = _FUSED.get(type(optimizer))
-    if kernel is None or not constants or any(g is None for g in gradients) or not _has_plain_rule(optimizer):
+    present = [gradient for gradient in gradients if gradient is not None]
+    if kernel is None or not constants or len(present) < len(gradients) or not _has_plain_rule(optimizer):
         return False
     if any(v.constraint is not None for v in variables):
         return False
-    # The kernels read memory from end to end, so that a gradient needs the layout of its variable.
-    gradients = [gradient.contiguous() for gradient in gradients]
     kernel(
         optimizer,
         constants,
         [v.value for v in variables],
-        gradients,
+        # The kernels read memory from end to end, so that a gradient needs the layout of its variable.
+        [gradient.contiguous() for gradient in present],
         [optimizer.state_of(v) for v in variables],
         weight_decay=optimizer.weight_decay,
         maximize=optimizer.maximize,
@@ -81,10 +81,11 @@ def _tensors(states: Sequence[Mapping[str, keras.Variable]], name: str) -> list[
 
 
 def _sgd(optimizer, constants, values, gradients, states, **common) -> None:
+    buffers: list[torch.Tensor | None] = [*_tensors(states, "momentum_buffer")] or [None] * len(values)
     sgd(
         values,
         gradients,
-        _tensors(states, "momentum_buffer") or [None] * len(values),
+        buffers,
         momentum=constants["momentum"],
         dampening=0.0,
         nesterov=optimizer.nesterov,

@@ -63,15 +63,23 @@ def time_calls(call: Callable[[], object]) -> float:
 
 def make_program(job: Job):
     """The program that the job names; only its own framework is imported."""
+    program: Any
     if job.program in ("stock", "kerasnets"):
-        from kerasnets.verify.benchmark.keras_fit import KerasFit as Program
+        from kerasnets.verify.benchmark.keras_fit import KerasFit
+
+        program = KerasFit(job)
     elif job.program == "document":
-        from kerasnets.verify.benchmark.tutorial import Tutorial as Program
+        from kerasnets.verify.benchmark.tutorial import Tutorial
+
+        program = Tutorial(job)
     elif job.program == "native":
-        from kerasnets.verify.benchmark.native import Native as Program
+        from kerasnets.verify.benchmark.native import Native
+
+        program = Native(job)
     else:
-        from kerasnets.verify.benchmark.matrix import Matrix as Program
-    program = Program(job)
+        from kerasnets.verify.benchmark.matrix import Matrix
+
+        program = Matrix(job)
     if job.device == "gpu" and program.device != "gpu":
         raise RuntimeError(f"A GPU was asked for, and {job.label} computes on: {program.device}.")
     return program

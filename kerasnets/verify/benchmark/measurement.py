@@ -76,7 +76,7 @@ class Settings:
 
 def list_programs(settings: Settings, network: str, dataset: str) -> list[Job]:
     """The programs to measure for a network, without the matrix product."""
-    common = {
+    common: dict[str, Any] = {
         "network": network,
         "dataset": dataset,
         "images": settings.images_of(network),

@@ -96,13 +96,15 @@ class Worker:
             stderr=self._errors,
             text=True,
         )
+        assert self._process.stdin is not None and self._process.stdout is not None  # both are pipes
+        self._jobs, self._answers = self._process.stdin, self._process.stdout
         self._send(json.dumps({"started": started, **dataclasses.asdict(job)}))
         self._begun = False
 
     def _send(self, line: str) -> None:
         with contextlib.suppress(BrokenPipeError):  # a dead worker: reading its answer raises an error with the reason
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
+            self._jobs.write(line + "\n")
+            self._jobs.flush()
 
     def step(self) -> dict[str, Any]:
         """Give the worker its turn, and wait for its measurement.
@@ -113,7 +115,7 @@ class Worker:
         if self._begun:
             self._send("")
         self._begun = True
-        line = self._process.stdout.readline()
+        line = self._answers.readline()
         if line:
             return json.loads(line)
         status = self._process.wait()
@@ -126,7 +128,7 @@ class Worker:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._jobs, self._answers):
             with contextlib.suppress(BrokenPipeError):  # from lines still meant for a dead worker
                 pipe.close()
         self._errors.close()

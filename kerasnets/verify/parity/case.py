@@ -62,7 +62,8 @@ def make_case(name: str, recipe: recipes.Recipe, steps: int, seed: int = 0) -> C
 
 def list_batches(n: int, case: Case, steps: int) -> list[list[np.ndarray]]:
     """The indices of the images in each of the first `steps` batches, by epoch, for a data set of `n` images."""
-    found, size = [], case.recipe.batch_size
+    found: list[list[np.ndarray]] = []
+    size = case.recipe.batch_size
     while steps > 0:
         order = batches.epoch_order(n, case.seed, len(found))
         found.append([order[i : i + size] for i in range(0, n, size)][:steps])

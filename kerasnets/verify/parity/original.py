@@ -49,8 +49,8 @@ class State:
 
     steps: int
     model: Mapping[str, torch.Tensor]
-    optimizer: Mapping[str, Any] | None = None
-    scheduler: Mapping[str, Any] | None = None
+    optimizer: dict[str, Any] | None = None
+    scheduler: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Original:
         recipe = case.recipe
         self.case, self.variant, self.steps, self.dtype = case, variant, state.steps, dtype
         self.model = originals.build(recipe.network, **recipe.options)
-        self.model.to(dtype=getattr(torch, dtype), memory_format=variant.memory_format)
+        self.model.to(getattr(torch, dtype)).to(memory_format=variant.memory_format)
         self.model.load_state_dict(state.model)
         if variant.nudge:
             self._nudge()
@@ -96,6 +96,7 @@ class Original:
             # A copy: PyTorch's optimizer keeps the tensors that it is given, and changes them.
             self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
             if self.scheduler:
+                assert state.scheduler is not None  # saved together with the optimizer's
                 self.scheduler.load_state_dict(state.scheduler)
 
     def _nudge(self) -> None:
@@ -120,14 +121,14 @@ class Original:
         loss.backward()
         self.optimizer.step()
         self.steps += 1
-        if self.scheduler and self.steps % self.case.drops["steps_per_epoch"] == 0:
+        if self.scheduler and self.case.drops and self.steps % self.case.drops["steps_per_epoch"] == 0:
             self.scheduler.step()
         return outputs.detach(), loss.detach()
 
     def state(self) -> State:
         """A copy of the state."""
-        parts = [part.state_dict() if part else None for part in (self.model, self.optimizer, self.scheduler)]
-        return State(self.steps, *copy.deepcopy(parts))
+        scheduler = self.scheduler.state_dict() if self.scheduler else None
+        return State(self.steps, *copy.deepcopy((self.model.state_dict(), self.optimizer.state_dict(), scheduler)))
 
     def outputs(self, x: np.ndarray) -> np.ndarray:
         """Outputs in evaluation mode."""
@@ -140,11 +141,12 @@ class Original:
         with _threads(self.variant.threads):
             evaluated = self.outputs(x)
             outputs, loss = self.step(x, y)
+        parameters: dict[str, Any] = dict(self.model.named_parameters())
         return {
             "outputs": {"in training": outputs.numpy(), "in evaluation": evaluated},
             "loss": {"loss": loss.numpy()},
-            "gradients": {name: p.grad.numpy() for name, p in self.model.named_parameters()},
-            "weights": {name: p.detach().numpy() for name, p in self.model.named_parameters()},
+            "gradients": {name: p.grad.numpy() for name, p in parameters.items()},
+            "weights": {name: p.detach().numpy() for name, p in parameters.items()},
             "buffers": select_running(self.model.state_dict()),
         }
 
@@ -161,7 +163,7 @@ def _batch_norms(model: torch.nn.Module) -> list[torch.nn.Module]:
     return [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)]
 
 
-def _batch_norm(module: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+def _batch_norm(module: Any, x: torch.Tensor) -> torch.Tensor:
     """The formula of ``torch.nn.BatchNorm2d``, operation by operation."""
     mean, variance = module.running_mean, module.running_var
     if module.training:
