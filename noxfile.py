@@ -93,7 +93,7 @@ def nightly(session: nox.Session, backend: str) -> None:
 def run_tests(session: nox.Session, backend: str, device: str = "cpu") -> None:
     environment, workers = {"KERAS_BACKEND": backend, "PYTHONDONTWRITEBYTECODE": None}, []
     if device == "cpu":
-        environment, workers = on_cpu(session, backend), ["-n", "auto", "--dist", "loadfile"]
+        environment, workers = on_cpu(session, backend), ["-n", "auto", "--dist", "worksteal"]
     session.run("python", "-m", "pytest", "--device", device, *workers, *session.posargs, env=environment)
 
 

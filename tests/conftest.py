@@ -31,6 +31,9 @@ def pytest_report_header(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    if kerasnets.backend.backend() != "torch":
+        config.hook.pytest_deselected(items=[item for item in items if "once" in item.keywords])
+        items[:] = [item for item in items if "once" not in item.keywords]
     for item in items:
         if "gpu" in item.keywords and config.getoption("--device") != "gpu":
             item.add_marker(pytest.mark.skip(reason="needs a GPU: run with --device gpu"))

@@ -26,6 +26,8 @@ from kerasnets.data import cache, folders, make_sample, prepare
 from kerasnets.data.datasets import DATASETS, DEBIAN_PACKAGES, IDX_FILES, SHA256
 from kerasnets.data.load import SAMPLE_FILE
 
+pytestmark = pytest.mark.once
+
 _, DEBIAN = DEBIAN_PACKAGES["fashion_mnist"]
 FULL_DATA = os.environ.get("KERASNETS_DATA")
 OFFICIAL = dict(SHA256)

@@ -21,6 +21,8 @@ from kerasnets.__main__ import app
 from kerasnets.data import folders, prepare
 from kerasnets.data.datasets import IDX_FILES, SHA256
 
+pytestmark = pytest.mark.once
+
 
 def make_official(monkeypatch, contents, name="mnist"):
     """Take these files for the official ones of a data set."""

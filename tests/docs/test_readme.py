@@ -12,6 +12,8 @@ import kerasnets
 from kerasnets._internal import atomic
 from kerasnets.verify import benchmark
 
+pytestmark = pytest.mark.once
+
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
 each = pytest.mark.parametrize("path", [ENGLISH, CHINESE], ids=lambda path: path.name)
 

@@ -15,6 +15,8 @@ import kerasnets
 from kerasnets import plots
 from kerasnets._internal import atomic
 
+pytestmark = pytest.mark.once
+
 
 class FullDisk:
     """A disk on which the process can write only the first bytes of each file."""

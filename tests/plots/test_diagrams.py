@@ -10,6 +10,8 @@ from matplotlib.text import Text
 from kerasnets import optimizers, plots
 from kerasnets.plots import canvas
 
+pytestmark = pytest.mark.once
+
 HAS_CHINESE_FONT = not canvas.find_undrawable("".join(canvas.WORDS["zh"].values()))
 needs_chinese_font = pytest.mark.skipif(not HAS_CHINESE_FONT, reason="needs a font with Chinese characters")
 

@@ -10,6 +10,8 @@ from torch import nn
 
 from kerasnets.verify import originals
 
+pytestmark = pytest.mark.once
+
 #: (name, options) → the parameters' names in the order in which the document's __init__ registers them.
 LINEAR = ("weight", "bias")
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
