@@ -22,14 +22,14 @@ def network(*between, width=6, optimizer=None, **options):
     return model
 
 
-def train(model, **options):
+def train(model, batch_size=8, **options):
     """The weights after a short training."""
-    model.fit(*arrays(), batch_size=8, epochs=2, shuffle=False, verbose=0, **options)
+    model.fit(*arrays(), batch_size=batch_size, epochs=2, shuffle=False, verbose=0, **options)
     return np.concatenate([weight.ravel() for weight in model.get_weights()])
 
 
 def use(model):
-    """Train, test and predict; the predictions. The last batch is smaller, and so compiled after the others."""
+    """Train, test and predict; the predictions."""
     train(model)
     model.evaluate(*arrays(), batch_size=8, verbose=0)
     return model.predict(arrays()[0], batch_size=8, verbose=0)
@@ -74,6 +74,20 @@ def test_models_of_one_graph_share_a_program(monkeypatch):
     assert len(compiled) == 3
     for mine, its in zip(one.variables, other.variables, strict=True):
         np.testing.assert_array_equal(mine, its)
+
+
+@only_tensorflow
+def test_a_shared_program_takes_other_batch_sizes_when_its_first_model_is_gone(monkeypatch):
+    from kerasnets.engine import tensorflow_memory
+
+    monkeypatch.setattr(tensorflow_memory, "_programs", {})
+    train(network(), batch_size=8)
+    gc.collect()
+    model, stock = network(), network()
+    stock.set_weights(model.get_weights())
+    expected = train(stock, batch_size=6, accelerate=False)
+    np.testing.assert_allclose(train(model, batch_size=6), expected, rtol=1e-4, atol=1e-6)
+    assert len(tensorflow_memory._programs) == 1
 
 
 @only_tensorflow
