@@ -315,7 +315,8 @@ def accelerate(model: keras.Model, *, trust: bool = False) -> keras.Model:
 
     On TensorFlow without a GPU, stock Keras resolves ``jit_compile="auto"`` to False, and the model doesn't tell the
     two apart: there the fast path uses XLA in both cases, unless the model has convolutions. Models of kerasnets
-    remember what they were given.
+    remember what they were given. TensorFlow keeps what XLA compiled until the process ends, so models of one
+    architecture share a program, and after 32 programs further ones run without XLA: more slowly, to other rounding.
 
     Args:
         model: the model, compiled or not yet.

@@ -2,7 +2,8 @@
 
 Stock Keras dispatches every step separately and feeds it through ``tf.data``. Here the data lies on the device,
 and one dispatch runs any number of steps of Keras's own ``train_step``, each gathering its batch by an index order.
-XLA compiles the loop, except for networks with convolutions on a CPU: TensorFlow's own are faster there.
+XLA compiles the loop, except for networks with convolutions on a CPU: TensorFlow's own are faster there. What that
+costs in memory is kept small by :mod:`~kerasnets.engine.tensorflow_memory`.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from kerasnets.engine.labels import check_batch
 from kerasnets.engine.layer_patches import view
 from kerasnets.engine.source import Arrays
 from kerasnets.engine.stream import Stream
+from kerasnets.engine.tensorflow_memory import by_xla, forget_gradients_with
 
 
 class Engine:
@@ -95,13 +97,14 @@ class Engine:
         def run(x):
             return view(self.model, _call_of)(x, training=False)
 
-        compiled, concrete = tf.function(run, jit_compile=True, autograph=False), {}
+        programs = {}
 
         def forward(images):
             x = tf.constant(images)
-            if images.shape not in concrete:
-                concrete[images.shape] = compiled.get_concrete_function(x)
-            return concrete[images.shape](x).numpy()
+            if images.shape not in programs:
+                function = tf.function(run, jit_compile=False, autograph=False).get_concrete_function(x)
+                programs[images.shape] = by_xla(function, x) or function
+            return programs[images.shape](x).numpy()
 
         return forward
 
@@ -120,24 +123,24 @@ class Engine:
         return self._programs[key][1]
 
     def _compiled(self, kind: str, source: Arrays | Stream, leaves: list, rows, batch: int | None) -> Callable | None:
-        """Through XLA where that pays, else without, else None; a block of no steps tells whether it compiles."""
+        """By XLA where that pays, else without, else None; a block of no steps tells whether it compiles."""
         make = self._predict if kind == "predict" else self._loop
         number = tf.TensorSpec([], tf.int32)
-        for jit in (True, False) if self._pays_with_xla() else (self.model.jit_compile,):
-            try:
-                if kind != "predict":
-                    self._build(source.example())
-                function = tf.function(make(kind, source), jit_compile=jit, autograph=False)
-                program = function.get_concrete_function(
-                    leaves, tf.TensorSpec([None, batch], rows.dtype), number, number
-                )
-                if kind != "predict":
-                    program(leaves, rows, tf.constant(0), tf.constant(0))
-            except (tf.errors.OpError, NotImplementedError, TypeError, ValueError) as error:
-                self._reason = str(error).strip().partition("\n")[0]
-            else:
-                return program
-        return None
+        nothing = leaves, rows, tf.constant(0), tf.constant(0)
+        try:
+            if kind != "predict":
+                self._build(source.example())
+            function = tf.function(make(kind, source), jit_compile=self.model.jit_compile, autograph=False)
+            program = function.get_concrete_function(leaves, tf.TensorSpec([None, batch], rows.dtype), number, number)
+            forget_gradients_with(program)
+            if self._pays_with_xla() and (compiled := by_xla(program, *nothing)) is not None:
+                return compiled
+            if kind != "predict":
+                program(*nothing)
+        except (tf.errors.OpError, NotImplementedError, TypeError, ValueError) as error:
+            self._reason = str(error).strip().partition("\n")[0]
+            return None
+        return program
 
     def _build(self, example) -> None:
         """Build what stock Keras builds in its first step: a loop can't make variables."""

@@ -462,15 +462,8 @@ def test_accelerate_refuses_a_subclassed_model():
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="only there stock Keras takes 'auto' for False")
 @pytest.mark.parametrize(("given", "through_xla"), [({}, True), ({"jit_compile": False}, False)])
 def test_xla_unless_jit_compile_is_off_on_tensorflow(arrays, monkeypatch, given, through_xla):
-    import tensorflow as tf
+    from kerasnets.engine import tensorflow_memory
 
-    asked = []
-
-    def function(*args, jit_compile=None, original=tf.function, **kwargs):
-        asked.append(jit_compile)
-        return original(*args, jit_compile=jit_compile, **kwargs)
-
-    model = small(**given)
-    monkeypatch.setattr(tf, "function", function)
-    fit(model, arrays, epochs=1)
-    assert asked[-1] is through_xla  # the others are stock Keras's functions
+    monkeypatch.setattr(tensorflow_memory, "_programs", {})
+    fit(small(**given), arrays, epochs=1)
+    assert [program is not None for program in tensorflow_memory._programs.values()] == [True] * through_xla
