@@ -10,8 +10,14 @@ import weakref
 from collections.abc import Callable
 
 import tensorflow as tf
-from tensorflow.python.eager import context as tf_context
-from tensorflow.python.framework import ops as tf_ops
+
+try:  # TensorFlow's private parts: without them it keeps what it keeps, and nothing is compiled by XLA
+    from tensorflow.python.eager import context as tf_context
+    from tensorflow.python.framework.ops import gradient_registry
+
+    _REGISTERED = gradient_registry._registry
+except (ImportError, AttributeError):
+    tf_context, _REGISTERED = None, {}
 
 #: How many graphs XLA compiles per process. Further ones run without it: more slowly, and rounded otherwise.
 LIMIT = 32
@@ -27,11 +33,10 @@ def forget_gradients_with(function) -> None:
     definition = function.graph.as_graph_def()
     library = {each.signature.name: each.node_def for each in definition.library.function}
     names = set(_custom_gradients(definition.node, library))
-    registered = tf_ops.gradient_registry._registry
 
     def forget():
         for name in names:
-            registered.pop(name, None)
+            _REGISTERED.pop(name, None)
 
     weakref.finalize(function, forget).atexit = False
 
@@ -66,7 +71,7 @@ def by_xla(function, *example) -> Callable | None:
     key = _fingerprint(definition, function)
     captures, structure = function.captured_inputs, function.structured_outputs
     if key not in _programs:
-        if len(_programs) >= LIMIT:
+        if tf_context is None or len(_programs) >= LIMIT:
             return None
         _programs[key] = _compiled(definition, function, [*tf.nest.flatten(example), *captures])
     program = _programs[key]
@@ -76,7 +81,7 @@ def by_xla(function, *example) -> Callable | None:
         outputs = program._call_flat([*tf.nest.flatten(arguments), *captures], [])
         return tf.nest.pack_sequence_as(structure, outputs)
 
-    return None if program is None else run
+    return run if hasattr(program, "_call_flat") else None
 
 
 def _compiled(definition, function, example: list) -> Callable | None:
