@@ -12,6 +12,7 @@ Keras and PyTorch, and each is derived from the model:
 - The order of flattened features, which :mod:`kerasnets.interop.feature_order` follows through the model's graph.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ class Entry:
 
     def from_torch(self, array: np.ndarray) -> np.ndarray:
         """Convert an array in PyTorch's shape and order to the variable's shape."""
+        assert self.variable is not None  # the counter is not converted
         shape = tuple(self.variable.shape)
         positions = self.reorder(np.arange(math.prod(shape)).reshape(shape))
         result = np.empty(math.prod(shape), array.dtype)
@@ -169,7 +171,7 @@ def _layer_entries(name: str, layer: keras.Layer, layout: Layout) -> list[Entry]
     for attribute, suffix, function in rows:
         variable = getattr(layer, attribute, None)
         if variable is not None:
-            found.append(Entry(f"{name}.{suffix}", variable, lambda array, f=function: f(array, layout)))
+            found.append(Entry(f"{name}.{suffix}", variable, functools.partial(function, layout=layout)))
     unknown = {id(weight): weight for weight in layer.weights}
     for entry in found:
         unknown.pop(id(entry.variable), None)
