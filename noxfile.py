@@ -153,10 +153,12 @@ def notebooks(session: nox.Session, backend: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and the common mistakes."""
-    session.install("-c", "constraints.txt", "ruff")
+    """Style, the common mistakes, and types."""
+    # Without the frameworks, which take minutes to install; mypy is clean with them as well.
+    session.install("-c", "constraints.txt", "mypy", "numpy", "ruff")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("mypy")
 
 
 @nox.session

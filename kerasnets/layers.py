@@ -5,14 +5,13 @@ training, like ``nn.Dropout``), ``MaxPooling2D``, ``ReLU``, ``Softmax``, ``Activ
 """
 
 import math
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from kerasnets import initializers
-from kerasnets._internal.arguments import check_integer, check_number
+from kerasnets._internal.arguments import check_integer, check_number, is_real
 
 
 class _Named(keras.Layer):
@@ -34,6 +33,8 @@ class _Named(keras.Layer):
 
 class _FanIn(_Named):
     """Mix-in for a layer whose kernel and bias both start from U(±1/√fan_in)."""
+
+    bias_initializer: Any
 
     def __init__(self, *args, kernel_initializer=None, bias_initializer=None, **kwargs):
         super().__init__(
@@ -217,14 +218,14 @@ class BatchNormalization(_Named, keras.layers.BatchNormalization):
 
     def __init__(
         self,
-        axis: int = -1,
+        axis: int | Sequence[int] = -1,
         momentum: float = 0.1,
         epsilon: float = 1e-5,
         center: bool = True,
         scale: bool = True,
         **kwargs: Any,
     ):
-        if not isinstance(momentum, numbers.Real) or not 0 <= momentum <= 1:
+        if not is_real(momentum) or not 0 <= momentum <= 1:
             raise ValueError(f"`momentum` must be within [0, 1]; received {momentum!r}.")
         epsilon = check_number("epsilon", epsilon)
         if not isinstance(axis, list | tuple):

@@ -14,7 +14,7 @@ def check_number(name: str, value: Any, low: float = 0.0, *, above: bool = False
     Raises:
         ValueError: it isn't; the message has `name`, the value and the range.
     """
-    if not _is_real(value) or not low <= value < below or (above and value == low):
+    if not is_real(value) or not low <= value < below or (above and value == low):
         hint = ""
         if name == "learning_rate" and hasattr(value, "learning_rate"):
             hint = " A schedule takes the base rate, and is itself given to the optimizer as its learning_rate."
@@ -37,7 +37,8 @@ def check_integer(name: str, value: Any, low: int = 1, most: float = math.inf) -
     return int(value)
 
 
-def _is_real(value: Any) -> bool:
+def is_real(value: Any) -> bool:
+    """Whether `value` is a real number of any type: to a type checker, a float is not a ``numbers.Real``."""
     return isinstance(value, numbers.Real)
 
 

@@ -5,7 +5,7 @@ steps gathers the batches on the device; Keras's loop then gets one empty tick p
 batches in the same order.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -125,7 +125,7 @@ class Arrays(Blocks):
         import torch
 
         if not self.in_blocks:
-            items = _Batches(self)
+            items: Any = _Batches(self)
         elif self.building:
             items = [keras.tree.map_structure(lambda a: None if a is None else torch.from_numpy(a), self.example())]
         else:
@@ -219,7 +219,7 @@ def leaves_of(data) -> list:
     return [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
 
 
-def pack_like(structure, leaves: list):
+def pack_like(structure, leaves: Sequence):
     """`leaves` in the nest `structure`, whose None leaves stay."""
     rest = iter(leaves)
     flat = [None if leaf is None else next(rest) for leaf in keras.tree.flatten(structure)]

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import keras
+    from kerasnets import models
 
 #: Name of the network (the tutorial's class) → the file that defines it, in order of first appearance.
 _FILES = {
@@ -43,7 +43,7 @@ def definition(name: str) -> Callable:
     return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
 
 
-def build(name: str, /, **options: Any) -> "keras.Model":
+def build(name: str, /, **options: Any) -> "models.Model | models.Sequential":
     """Build one of the tutorials' networks, initialized as PyTorch would.
 
     Args:

@@ -16,7 +16,7 @@ def ConvNeuralNetwork(
     classes: int = 10,
     input_shape: Sequence[int] = (28, 28),
     data_format: str | None = None,
-) -> keras.Model:
+) -> models.Model:
     """Blocks of convolution, batch normalisation, ReLU and max-pooling, then linear layers; logits out.
 
     A block is a 3×3 convolution with padding 1 (``conv1`` …), ``batch_norm1`` …, ReLU and a 2×2 max-pooling. Then come

@@ -14,7 +14,7 @@ def FashionNetwork(
     dropout: float = 0.0,
     classes: int = 10,
     input_shape: Sequence[int] = (28, 28),
-) -> keras.Model:
+) -> models.Model:
     """Two hidden layers with ReLU, and (log-)softmax at the end.
 
     ``hidden1`` …, the one shared ``activation``, with dropout the one shared ``drop`` behind it, then ``output`` and

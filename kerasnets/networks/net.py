@@ -11,7 +11,7 @@ from kerasnets.networks.image_format import channel_shape, check_data_format
 
 def Net(
     filters: int = 6, classes: int = 10, input_shape: Sequence[int] = (32, 32), data_format: str | None = None
-) -> keras.Model:
+) -> models.Model:
     """One 3×3 convolution without padding, ReLU, max-pooling 2, ReLU again, flatten, one linear layer.
 
     The tutorial's 32×32 images give feature maps of 30×30, then 15×15; six of them flatten to 1350 features.

@@ -8,7 +8,7 @@ from kerasnets import layers, models
 from kerasnets._internal.arguments import check_sizes
 
 
-def Network(hidden: int = 256, classes: int = 10, input_shape: Sequence[int] = (28, 28)) -> keras.Model:
+def Network(hidden: int = 256, classes: int = 10, input_shape: Sequence[int] = (28, 28)) -> models.Model:
     """One hidden layer with sigmoid, and softmax at the end: ``hidden``, ``sigmoid``, ``output``, ``softmax``.
 
     Args:

@@ -17,7 +17,7 @@ _NAMES = {
 
 def Network2(
     form: str = "class", hidden: Sequence[int] = (128, 64), classes: int = 10, input_shape: Sequence[int] = (28, 28)
-) -> keras.Model:
+) -> models.Model | models.Sequential:
     """Two hidden layers with ReLU, and softmax at the end.
 
     The three forms compute the same outputs and differ in their names, like the tutorial's three versions:

@@ -13,7 +13,7 @@ from kerasnets._internal.arguments import check_sizes
 
 def NeuralNetwork(
     hidden: Sequence[int] = (512, 512), classes: int = 10, input_shape: Sequence[int] = (28, 28)
-) -> keras.Model:
+) -> models.Model:
     """Flatten, then linear layers with ReLU between them; logits out.
 
     The original's ``linear_relu_stack.0`` is the layer ``linear_relu_stack_0``, and so on by position.
@@ -34,7 +34,7 @@ def NeuralNetwork(
 
 def NeuralNetwork_v1(
     hidden: Sequence[int] = (1024, 1024, 512, 512), classes: int = 10, input_shape: Sequence[int] = (28, 28)
-) -> keras.Model:
+) -> models.Model:
     """:func:`NeuralNetwork` with four hidden layers: the tutorial's first attempt to beat 87 % on Fashion-MNIST.
 
     Args:
@@ -51,7 +51,7 @@ def NeuralNetwork_v1(
     return _perceptron("NeuralNetwork_v1", hidden, classes, input_shape)
 
 
-def _perceptron(name: str, hidden: Sequence[int], classes: int, input_shape: Sequence[int]) -> keras.Model:
+def _perceptron(name: str, hidden: Sequence[int], classes: int, input_shape: Sequence[int]) -> models.Model:
     hidden = check_sizes("hidden", hidden)
     (classes,) = check_sizes("classes", classes, 1)
     inputs = keras.Input(check_sizes("input_shape", input_shape, 2), name="image")

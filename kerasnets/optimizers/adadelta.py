@@ -1,12 +1,11 @@
 """Adadelta."""
 
-import numbers
 from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
-from kerasnets._internal.arguments import check_number
+from kerasnets._internal.arguments import check_number, is_real
 from kerasnets.optimizers.base import LearningRate, Optimizer
 
 
@@ -53,7 +52,7 @@ class Adadelta(Optimizer):
         clip_grad_value: float | None = None,
         **kwargs: Any,
     ):
-        if not isinstance(rho, numbers.Real) or not 0.0 <= rho <= 1.0:
+        if not is_real(rho) or not 0.0 <= rho <= 1.0:
             raise ValueError(f"Invalid rho: {rho!r}; expected a number between 0 and 1.")
         epsilon = check_number("epsilon", epsilon)
         super().__init__(learning_rate, weight_decay, maximize, param_groups, clip_grad_norm, clip_grad_value, **kwargs)

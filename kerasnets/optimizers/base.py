@@ -4,7 +4,6 @@ The optimizers' reaches into Keras's private parts are all here: the attribute b
 methods of Keras's optimizer that are overridden (a test checks that Keras still calls them on every backend).
 """
 
-import numbers
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
@@ -13,7 +12,7 @@ import keras
 from keras import ops
 
 from kerasnets import schedules
-from kerasnets._internal.arguments import check_number
+from kerasnets._internal.arguments import check_number, is_real
 from kerasnets._internal.arrays import to_numpy
 from kerasnets.optimizers.groups import Group
 
@@ -111,7 +110,7 @@ class Optimizer(keras.optimizers.Optimizer):
 
     @learning_rate.setter
     def learning_rate(self, value):
-        if not callable(value) and isinstance(value, numbers.Real):
+        if not callable(value) and is_real(value):
             value = check_number("learning_rate", value)
         self._check_learning_rate(value)
         keras.optimizers.Optimizer.learning_rate.fset(self, value)
@@ -163,7 +162,8 @@ class Optimizer(keras.optimizers.Optimizer):
 
     def scheduled_value(self):
         """The schedule's value for `cycled` at this iteration; None if no schedule moves it."""
-        return self.schedule.momentum(self._iterations) if self.is_momentum_scheduled else None
+        schedule = self.schedule
+        return schedule.momentum(self._iterations) if schedule is not None and self.is_momentum_scheduled else None
 
     def check_not_scheduled(self) -> None:
         """Raise TypeError if a schedule moves `cycled`, which then can't be set."""
@@ -243,6 +243,7 @@ class Optimizer(keras.optimizers.Optimizer):
             return rate
         if (schedule := self.schedule_of(variable)) is not None:
             return schedule(self._iterations)
+        assert self._base_learning_rate is not None  # _check_learning_rate: a number where there is no schedule
         return ops.convert_to_tensor(rate) * (group.learning_rate / self._base_learning_rate)
 
     def weight_decay_of(self, variable) -> float:

@@ -1,11 +1,11 @@
 """Stochastic gradient descent with momentum."""
 
-import numbers
 from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
+from kerasnets._internal.arguments import is_real
 from kerasnets.optimizers.base import LearningRate
 from kerasnets.optimizers.momentum import MomentumOptimizer
 
@@ -56,7 +56,7 @@ class SGD(MomentumOptimizer):
         clip_grad_value: float | None = None,
         **kwargs: Any,
     ):
-        if not isinstance(dampening, numbers.Real):
+        if not is_real(dampening):
             raise ValueError(f"Invalid dampening: {dampening!r}; expected a number.")
         if nesterov and (momentum == 0.0 or dampening != 0.0):
             raise ValueError(

@@ -12,11 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasnets import backend, data, losses, networks, optimizers
+from kerasnets import backend, data, losses, models, networks, optimizers
 from kerasnets._internal.arguments import check_integer, check_path
 from kerasnets._internal.arrays import to_numpy
 from kerasnets._internal.atomic import replaced, write_json
-from kerasnets.models import check_callbacks
 from kerasnets.training.backup import Backup, digest
 from kerasnets.training.callbacks import EpochLog, EpochSeeds, StepLog
 from kerasnets.training.recipes import Recipe
@@ -50,7 +49,7 @@ class Result:
         predicted: the predicted classes (n,).
     """
 
-    model: keras.Model
+    model: models.Model | models.Sequential
     recipe: Recipe
     backend: str
     device: str
@@ -96,7 +95,7 @@ def shows_progress_bars() -> bool:
     return sys.stdout.isatty() or "ipykernel" in sys.modules
 
 
-def compile_recipe(recipe: Recipe) -> keras.Model:
+def compile_recipe(recipe: Recipe) -> models.Model | models.Sequential:
     """The recipe's network with PyTorch's initial weights, compiled with the recipe's loss and optimizer."""
     model = networks.build(recipe.network, **recipe.options)
     model.compile(
@@ -191,7 +190,7 @@ def _check_arguments(recipe: Recipe, seed: int, callbacks: Sequence[keras.callba
     if not isinstance(recipe, Recipe):
         raise TypeError(f"The recipe is a {type(recipe).__name__}; expected one as kerasnets.recipes.find() gives.")
     check_integer("seed", seed, low=0)
-    check_callbacks(callbacks)
+    models.check_callbacks(callbacks)
 
 
 def _make_step_log(log_every: int | None, verbose: int | str, steps: int) -> list[StepLog]:

@@ -8,6 +8,8 @@ thread only.
 
 import itertools
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -76,7 +78,7 @@ def _recorded_randint(seed, *, low, high, size, dtype=None, **_):
     return randint(seed, int(low), int(high), list(size), dtype or torch.int64)
 
 
-_RECORDED = {
+_RECORDED: dict[Any, Callable] = {
     torch.normal: _recorded_normal,
     torch.rand: _recorded_rand,
     torch.randint: _recorded_randint,
@@ -88,7 +90,7 @@ _SEEDING = keras_private.torch_seeding_code()
 
 def _caller():
     """The code that called PyTorch, below the tracer's own modes."""
-    frame = sys._getframe(2)
+    frame: Any = sys._getframe(2)
     while frame.f_code.co_name == "__torch_function__":
         frame = frame.f_back
     return frame.f_code

@@ -6,7 +6,7 @@ and the recording is repeated.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -116,7 +116,7 @@ class Engine:
         y_pred = model(x, training=True) if keras_private.takes_training(model) else model(x)
         loss = self._loss(model, x, y, y_pred, weight, training=True)
         variables = model.trainable_variables
-        gradients = []
+        gradients: Sequence[torch.Tensor | None] = ()
         if variables:
             scaled = model.optimizer.scale_loss(loss)
             gradients = torch.autograd.grad(scaled, [v.value for v in variables], allow_unused=True)

@@ -61,8 +61,7 @@ class Settings:
                 f"images={self.images}: expected one number, or one for each of {len(self.networks)} networks."
             )
         for network in self.networks if self.images is not None else ():
-            images = self.images_of(network)
-            check_integer("images", images, self.batch_size)
+            images = check_integer("images", self.images_of(network), self.batch_size)
             if images % self.batch_size == 1:
                 raise ValueError(
                     f"images={images} in batches of {self.batch_size} leave one image for the last batch, of "

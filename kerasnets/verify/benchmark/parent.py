@@ -96,7 +96,8 @@ class Worker:
             stderr=self._errors,
             text=True,
         )
-        assert self._process.stdin is not None and self._process.stdout is not None  # both are pipes
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._jobs, self._answers = self._process.stdin, self._process.stdout
         self._send(json.dumps({"started": started, **dataclasses.asdict(job)}))
         self._begun = False

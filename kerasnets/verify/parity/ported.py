@@ -1,6 +1,7 @@
 """Keras's side: the ported network on the active backend."""
 
 import itertools
+from typing import Any
 
 import keras
 import numpy as np
@@ -60,7 +61,7 @@ class Ported:
 
     def values(self, x: np.ndarray, y: np.ndarray) -> Values:
         """Take a step on a batch; returns everything it computed or changed."""
-        step = {"batch_size": len(x), "shuffle": False, "verbose": 0}
+        step: dict[str, Any] = {"batch_size": len(x), "shuffle": False, "verbose": 0}
         evaluated = self.model.predict(x, verbose=0)
         self._probe.fit(x, y, **step)
         slots = zip(self._probe.trainable_variables, self._probe.optimizer.gradients, strict=True)

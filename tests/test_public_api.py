@@ -1,0 +1,29 @@
+"""The program that the type checker reads names everything that the package offers."""
+
+import ast
+
+import pytest
+from processes import ROOT
+
+import kerasnets
+
+TREE = ast.parse((ROOT / "tests" / "public_api.py").read_text(encoding="utf-8"))
+
+
+def attributes_of(module: str) -> set[str]:
+    return {
+        node.attr
+        for node in ast.walk(TREE)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == module
+    }
+
+
+def test_names_of_the_package():
+    imported = {alias.name for node in ast.walk(TREE) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert set(kerasnets.__all__) <= attributes_of("kerasnets") | imported
+
+
+@pytest.mark.parametrize("module", ["optimizers", "plots", "schedules"])
+def test_names_of_a_module(module):
+    # Base classes are used through what is derived from them.
+    assert set(getattr(kerasnets, module).__all__) - {"LRSchedule"} <= attributes_of(module)
