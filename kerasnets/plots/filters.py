@@ -56,7 +56,7 @@ def weights(
         cell.set(xticks=[], yticks=[])
     bar = axes[0].figure.colorbar(image, ax=axes, shrink=0.9, aspect=max(8, 8 * rows), pad=0.02)
     bar.ax.tick_params(labelfontfamily=canvas.families())
-    (name,) = canvas.drawable([chosen.name])
+    (name,) = canvas.replace_undrawable([chosen.name])
     title = words["filters"].format(n=len(shown), total=len(filters), name=name)
     axes[0].figure.suptitle(title, **canvas.text(fontsize=11))
     return figure

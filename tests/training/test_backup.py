@@ -70,7 +70,7 @@ def same(result, straight):
 KILLED = """
 import os, signal, sys
 import keras
-sys.path.insert(0, "tests/training")
+sys.path[:0] = ["tests", "tests/training"]
 import test_backup
 from kerasnets.training import backup
 
@@ -226,7 +226,7 @@ def test_a_second_process_in_the_same_folder_is_told(tmp_path):
     waiting = """
 import sys
 import keras
-sys.path.insert(0, "tests/training")
+sys.path[:0] = ["tests", "tests/training"]
 import test_backup
 
 class Wait(keras.callbacks.Callback):
