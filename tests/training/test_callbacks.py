@@ -74,7 +74,7 @@ def test_step_log_refuses_zero():
         StepLog(0)
 
 
-def test_step_log_starts_anew_in_each_epoch(capsys):
+def test_step_log_restarts_in_each_epoch(capsys):
     log = StepLog(2)
     log.set_params({"epochs": 2, "steps": 3})
     for epoch, losses in enumerate(([4.0, 2.0, 9.0], [1.0, 0.5, 9.0])):

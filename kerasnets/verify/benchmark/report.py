@@ -177,6 +177,6 @@ def readme_lines(record: dict[str, Any]) -> list[str]:
 def _cell(rows: Sequence[dict[str, Any]], label: str) -> str:
     for row in rows:
         if row["label"] == label and row["median_seconds"] is not None:
-            quotient = "" if row["against_native"] is None else f" (×{row['against_native']:.2f})"
-            return format_seconds(row["median_seconds"]) + quotient
+            ratio = "" if row["against_native"] is None else f" (×{row['against_native']:.2f})"
+            return format_seconds(row["median_seconds"]) + ratio
     return MISSING if not any(row["label"] == label for row in rows) else "failed"
