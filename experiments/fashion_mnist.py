@@ -186,7 +186,7 @@ def draw_networks(results: dict, dataset: str, path: Path) -> None:
 
 
 def list_datasets(dataset: str) -> list[str]:
-    """The data sets to compare: digits and `dataset`. The sample stands alone, because it has no digits."""
+    """The data sets to compare: digits and `dataset`; only one of them if it is the digits or the sample."""
     if dataset in ("mnist", "fashion_mnist_sample"):
         print(f"To compare with another data set: --dataset fashion_mnist; here {dataset} alone.")
         return [dataset]

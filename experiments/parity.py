@@ -87,10 +87,14 @@ def main(
     )
     cli.print_written(out, ["result.json", *(f"{name}.png" for name in names)])
     for figure in broken:
-        where = f"{figure.check}, step {figure.steps}: {figure.quantity} {figure.tensor}".rstrip()
-        print(f"Broken: {figure.network}, {figure.optimizer}, {figure.dtype}, {where}")
+        print(f"Broken: {figure.network}, {figure.optimizer}, {figure.dtype}, {describe_place(figure)}")
     print(f"{len(broken)} of {len(figures)} figures break their bounds.")
     raise typer.Exit(1 if broken else 0)
+
+
+def describe_place(figure) -> str:
+    """When and in which tensor a figure was measured."""
+    return f"{figure.check}, step {figure.steps}: {figure.quantity} {figure.tensor}".rstrip()
 
 
 def compare_network(network: str, dataset: str | None, optimizers, dtypes, steps: int, seed: int, out: Path) -> list:

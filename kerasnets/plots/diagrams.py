@@ -99,7 +99,7 @@ def neuron(inputs: int = 3, *, activation: str = "f", lang: str = "en", ax: Axes
         (end + 0.15, 0.7, "output"),
     ):
         ax.text(x, y, words[word], **_style(9))
-    # To the right of the arrows, which come down at the left where there are many inputs.
+    # To the right of the arrows, which end at the left if there are many inputs.
     ax.text(total[0] - 0.05, 0.7, words["sum"], **{**_style(9), "ha": "left"})
     ax.set_title(f"{words['neuron']}: y = {activation}(Σᵢ wᵢ·xᵢ + b)", **canvas.text(fontsize=11))
     ax.set(xlim=(-0.5, end + 0.55), ylim=(rows[-1] - 0.4, max(rows[0], 0.5) + 0.7), aspect="equal")
@@ -194,7 +194,7 @@ def gradient_descent(
         curve = np.linspace(-limit, limit, 201)
         panel.plot(curve, curve**2 / 2, color="#777777", linewidth=1.5)
         panel.plot(theta, theta**2 / 2, color="#d55e00", marker="o", markersize=5, linewidth=1.2)
-        panel.plot(theta[0], theta[0] ** 2 / 2, color="#0072b2", marker="s", markersize=8)  # where it starts
+        panel.plot(theta[0], theta[0] ** 2 / 2, color="#0072b2", marker="s", markersize=8)  # the start
         verdict = "right" if abs(theta[-1]) <= 0.1 else "too_small" if rate < 1 else "too_large"
         panel.set_title(words[verdict].format(rate), **canvas.text(fontsize=11))
         panel.set_xlabel("θ", **canvas.text())

@@ -149,9 +149,6 @@ def train(
         verbose: Keras's ``verbose`` of ``fit`` if no lines are printed; 0 is silent.
         callbacks: further Keras callbacks.
 
-    Returns:
-        The :class:`Result`, with the model.
-
     Raises:
         ValueError: an argument or the recipe has an invalid value, `out` can't be written to, or its run has already
             done more epochs. The message names it.

@@ -1,4 +1,4 @@
-"""The steps of documents 002 (6 to 7.2.2) and 003, and the drawings of a network: what they print and leave."""
+"""The steps of tutorials 002 (6 to 7.2.2) and 003, and the drawings of a network: what they print and leave."""
 
 import ast
 import contextlib

@@ -20,7 +20,7 @@ def code_of(notebook) -> ast.Module:
 
 
 def member(parent, name: str):
-    """What `parent` has under `name`; a module may have a submodule that it doesn't offer by itself."""
+    """The attribute `name` of `parent`, or its submodule of that name."""
     try:
         return getattr(parent, name)
     except AttributeError:
@@ -30,7 +30,7 @@ def member(parent, name: str):
 
 
 def uses_of_kerasnets(tree: ast.Module):
-    """Each use: the thing that was imported, the names that follow it, and the keywords where it is called."""
+    """For each use: the imported object, the names after it, and the keywords of a call."""
     imported = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -73,7 +73,7 @@ def test_text_before_code_and_no_chosen_backend(path):
     notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
     assert notebook.cells[0].cell_type == "markdown"
     chosen = [node.attr for node in ast.walk(code_of(notebook)) if isinstance(node, ast.Attribute)]
-    assert "set_backend" not in chosen  # it stands in a comment: KERAS_BACKEND decides
+    assert "set_backend" not in chosen  # only in a comment: KERAS_BACKEND decides
 
 
 @each

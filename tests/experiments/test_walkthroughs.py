@@ -1,4 +1,4 @@
-"""The walkthroughs of documents 000, 001, 002 (§2 to 5) and 004: their sizes and numbers, beside what torch says."""
+"""The walkthroughs of tutorials 000, 001, 002 (§2 to 5) and 004: their sizes and numbers, beside what torch says."""
 
 import functools
 import json
@@ -95,7 +95,7 @@ def test_nn_basics(tmp_path):
     printed = re.findall(r"^(\S+) : (\[[\d, ]+\])$", text, re.MULTILINE)
     assert [(name, json.loads(size)) for name, size in printed] == parameter_sizes(original)
 
-    # The document's forward pass, and the sizes it prints.
+    # The tutorial's forward pass, and the sizes it prints.
     x = torch.randn(1, 1, 32, 32)
     sizes = {"channel": x.shape}
     x = functional.relu(original.conv1(x))
@@ -247,7 +247,8 @@ def test_digits_without_the_data_ends_with_its_error(tmp_path, monkeypatch, caps
 
 def test_what_the_table_of_the_documents_names_is_there():
     table = (ROOT / "docs" / "documents.md").read_text()
+    files = {path.stem: path for path in (ROOT / "tests").rglob("test_*.py")}
     for file, test in set(re.findall(r"(test_\w+): (test_\w+)", table)):
-        assert f"def {test}(" in (ROOT / "tests" / f"{file}.py").read_text(), (file, test)
+        assert f"def {test}(" in files[file].read_text(), (file, test)
     for path in set(re.findall(r"`((?:kerasnets|experiments|tests|docs)/[\w/.]+)`", table)):
         assert (ROOT / path).exists(), path

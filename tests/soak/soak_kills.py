@@ -21,7 +21,7 @@ KILLS, EPOCHS = 20, 120
 TRAINING = """
 import sys
 import keras
-sys.path.insert(0, "tests/training")
+sys.path[:0] = ["tests", "tests/training"]
 import test_backup
 
 class Epochs(keras.callbacks.Callback):

@@ -1,4 +1,4 @@
-"""Runs that were killed go on from their last finished epoch, and end as if nothing had happened."""
+"""Killed runs resume after their last finished epoch, and end as if they had not been interrupted."""
 
 import json
 import signal
@@ -70,7 +70,7 @@ def same(result, straight):
 KILLED = """
 import os, signal, sys
 import keras
-sys.path.insert(0, "tests/training")
+sys.path[:0] = ["tests", "tests/training"]
 import test_backup
 from kerasnets.training import backup
 
@@ -127,7 +127,7 @@ def test_callbacks_keep_their_state(make, attribute, tmp_path):
     assert rates[0] == pytest.approx(rates[1])
 
 
-def test_other_callbacks_begin_anew(tmp_path, capsys):
+def test_the_state_of_other_callbacks_is_not_restored(tmp_path, capsys):
     interrupted(tmp_path, 2, [keras.callbacks.EarlyStopping("loss")])
     train(tmp_path)
     assert "The callbacks differ from before (EarlyStopping, Stop)" in capsys.readouterr().out
@@ -226,7 +226,7 @@ def test_a_second_process_in_the_same_folder_is_told(tmp_path):
     waiting = """
 import sys
 import keras
-sys.path.insert(0, "tests/training")
+sys.path[:0] = ["tests", "tests/training"]
 import test_backup
 
 class Wait(keras.callbacks.Callback):

@@ -1,7 +1,6 @@
-"""Recipes and their runner: what is trained, printed, written, and resumed after a kill."""
+"""The runner of recipes: what is trained, tested and written."""
 
 import json
-import re
 
 import keras
 import numpy as np
@@ -11,7 +10,6 @@ import kerasnets
 from kerasnets import training
 from kerasnets.batches import epoch_order
 from kerasnets.training import recipes
-from kerasnets.training.callbacks import EpochSeeds, StepLog
 
 
 @pytest.fixture(scope="module")
@@ -24,36 +22,6 @@ def small(**changes):
     """FashionNetwork with dropout, small enough for a test."""
     recipe = recipes.find("FashionNetwork", "fashion_mnist_sample")
     return recipe.replace(**{"options": {"hidden": (16, 8), "dropout": 0.25}, "epochs": 2, **changes})
-
-
-def test_recipes_hold_the_documents_trainings():
-    """The numbers are document 002's and 003's, section by section."""
-    accuracies = {(r.network, r.dataset): r.document_accuracy for r in recipes.RECIPES if r.document_accuracy}
-    assert accuracies == {
-        ("NeuralNetwork", "mnist"): 97.45,
-        ("NeuralNetwork", "fashion_mnist"): 87.60,
-        ("NeuralNetwork_v1", "fashion_mnist"): 87.0,
-        ("ConvNeuralNetwork", "fashion_mnist"): 91.53,
-    }
-    assert recipes.find("FashionNetwork").document_train_loss == 0.2596
-    assert {recipe.network for recipe in recipes.RECIPES} == set(kerasnets.list_networks())
-
-
-def test_find_moves_a_recipe_to_another_data_set_without_the_documents_number():
-    assert recipes.find("NeuralNetwork", "fashion_mnist").document_accuracy == 87.60
-    assert recipes.find("NeuralNetwork", "fashion_mnist_sample").document_accuracy is None
-    dropout = recipes.find("FashionNetwork", "fashion_mnist", {"dropout": 0.25})
-    assert dropout in recipes.RECIPES
-    assert recipes.find("FashionNetwork", "mnist", {"dropout": 0.5}).options == {"dropout": 0.5}
-    with pytest.raises(ValueError, match="network 'Nets'; expected one of 'NeuralNetwork'"):
-        recipes.find("Nets")
-
-
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch_size": -1}])
-def test_recipes_refuse_less_than_one(change):
-    name, value = next(iter(change.items()))
-    with pytest.raises(ValueError, match=f"Invalid {name}: {value}; expected a whole number ≥ 1"):
-        small(**change)
 
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES, ids=lambda r: f"{r.name}-{r.dataset}")
@@ -110,45 +78,6 @@ def test_fit_sees_the_batches_of_each_epoch(way):
         assert got.tolist() == [position, expected]
 
 
-def test_epoch_seeds_repeat_dropout():
-    model = kerasnets.build("FashionNetwork", dropout=0.5)
-    x = np.ones((4, 28, 28), "float32")
-
-    def outputs(seed, epoch):
-        callback = EpochSeeds(seed)
-        callback.set_model(model)
-        callback.on_epoch_begin(epoch)
-        return keras.ops.convert_to_numpy(model(x, training=True))
-
-    first = outputs(0, 3)
-    np.testing.assert_array_equal(first, outputs(0, 3))
-    assert (first != outputs(0, 4)).any()
-    assert (first != outputs(1, 3)).any()
-
-
-def test_step_log_prints_the_mean_of_the_last_batches(arrays, capsys):
-    """The printed numbers are the means of the batch losses that a callback of its own collects."""
-    (x, _), _ = arrays
-    totals = []
-
-    class Collect(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            totals.append(float(logs["loss"]) * min((batch + 1) * 32, len(x)))
-
-    result = training.train(small(batch_size=32, epochs=1), arrays=arrays, log_every=3, callbacks=[Collect()])
-    batch_losses = np.diff([0.0, *totals]) / np.array([32] * 6 + [8])
-    lines = re.findall(r"Epoch \[1/1\], Step \[(\d)/7\], Loss: ([\d.]+)", capsys.readouterr().out)
-    assert [step for step, _ in lines] == ["3", "6"]
-    for (_, printed), expected in zip(lines, (batch_losses[:3].mean(), batch_losses[3:6].mean()), strict=True):
-        assert float(printed) == pytest.approx(expected, abs=2e-4)
-    assert result.train_loss[0] == pytest.approx(totals[-1] / 200, abs=1e-5)
-
-
-def test_step_log_refuses_zero():
-    with pytest.raises(ValueError, match="Invalid every: 0; expected a whole number ≥ 1"):
-        StepLog(0)
-
-
 def test_result_files(arrays, tmp_path):
     result = training.train(small(), arrays=arrays, seed=1, out=tmp_path, verbose=0)
     written = json.loads((tmp_path / "result.json").read_text())
@@ -158,9 +87,23 @@ def test_result_files(arrays, tmp_path):
     assert len(written["train_loss"]) == len(written["epoch_seconds"]) == 2
     assert written["test_accuracy"] == pytest.approx(result.test_accuracy)
     loaded = kerasnets.load_model(tmp_path / "model.keras")
-    x_test = arrays[1][0]
-    np.testing.assert_array_equal(loaded.predict(x_test, verbose=0), result.model.predict(x_test, verbose=0))
+    for actual, expected in zip(loaded.get_weights(), result.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(actual, expected)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "result.json"]
+
+
+@pytest.mark.parametrize("options", [{}, {"weight": [0.5, 2.0] * 5}], ids=["plain", "weighted"])
+def test_results_on_the_test_images_are_those_of_evaluate(options, arrays):
+    (x, y), _ = arrays
+    test = np.tile(x, (3, 1, 1)), np.tile(y, 3)  # two batches
+    result = training.train(small(loss_options=options, epochs=1), arrays=(arrays[0], test), verbose=0)
+    expected = result.model.evaluate(*test, batch_size=500, verbose=0, return_dict=True)
+    assert result.test_loss == pytest.approx(expected["loss"], rel=1e-5)
+    assert result.test_accuracy == training.percent(expected["accuracy"])
+    assert result.test_accuracy == pytest.approx(100 * np.mean(result.predicted == test[1]), abs=1e-4)
+    np.testing.assert_array_equal(result.test_images, test[0])
+    shares = [np.mean(result.predicted[test[1] == c] == c) for c in range(10)]
+    np.testing.assert_array_equal(result.recalls, shares)
 
 
 def test_the_same_seed_gives_the_same_run(arrays):

@@ -1,4 +1,4 @@
-"""The originals have the documents' names in the documents' order, and compute what the documents' forwards do."""
+"""The originals have the tutorials' names in the tutorials' order, and compute what their forward methods do."""
 
 import subprocess
 import sys
@@ -10,6 +10,7 @@ from torch import nn
 
 from kerasnets.verify import originals
 
+#: (name, options) → the parameters' names in the order in which the tutorial's __init__ registers them.
 pytestmark = pytest.mark.once
 
 #: (name, options) → the parameters' names in the order in which the document's __init__ registers them.
@@ -42,7 +43,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "options", "expected"), CASES)
-def test_names_are_the_documents_in_their_order(name, options, expected):
+def test_names_are_the_tutorials_in_their_order(name, options, expected):
     assert list(originals.build(name, **options).state_dict()) == expected
 
 

@@ -24,7 +24,7 @@ def test_float64_ends_with_the_weights_of_one_backend(tmp_path):
     # The optimizer and its schedule were carried over: 94 batches per epoch, the rate halved after each.
     assert [stage.iterations for stage in result.stages] == [94, 188, 282]
     assert [stage.learning_rate for stage in result.stages] == pytest.approx([0.005, 0.0025, 0.00125])
-    # Every stage learned something, so that equal weights say something.
+    # Every stage learned something; otherwise equal weights would prove nothing.
     assert relay.compare_weights(result.stages[0].weights, result.whole.weights) > 1e-3
     assert relay.compare_weights(result.stages[1].weights, result.whole.weights) > 1e-3
 

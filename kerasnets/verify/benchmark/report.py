@@ -168,15 +168,16 @@ def readme_lines(record: dict[str, Any]) -> list[str]:
         *format_table(head, rows),
         "",
         f"Seconds per epoch ({record['dataset']}, batch size {record['batch_size']}, {record['precision']}; median of "
-        f"{record['epochs']}), and in brackets",
-        "the ratio to the fastest native PyTorch loop, all measured in one run on "
-        f"{record['machine']} ({devices}, {threads} threads), {record['date']}: {versions}.",
+        f"{record['epochs']}), with the ratio to",
+        "the fastest native PyTorch loop in brackets. Measured in one run on "
+        f"{record['machine']} ({devices}, {threads} threads),",
+        f"{record['date']}: {versions}.",
     ]
 
 
 def _cell(rows: Sequence[dict[str, Any]], label: str) -> str:
     for row in rows:
         if row["label"] == label and row["median_seconds"] is not None:
-            quotient = "" if row["against_native"] is None else f" (×{row['against_native']:.2f})"
-            return format_seconds(row["median_seconds"]) + quotient
+            ratio = "" if row["against_native"] is None else f" (×{row['against_native']:.2f})"
+            return format_seconds(row["median_seconds"]) + ratio
     return MISSING if not any(row["label"] == label for row in rows) else "failed"
