@@ -8,6 +8,7 @@ graph is compiled once, with its captures as arguments.
 import hashlib
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -22,7 +23,7 @@ except (ImportError, AttributeError):
 #: How many graphs XLA compiles per process. Further ones run without it: more slowly, and rounded otherwise.
 LIMIT = 32
 
-_programs: dict[str, Callable | None] = {}
+_programs: dict[str, Any] = {}
 
 
 def forget_gradients_with(function) -> None:
@@ -131,7 +132,7 @@ def _nameless(nodes, ends, arguments, library: dict) -> list:
             return attribute.SerializeToString(deterministic=True)
         return [_nameless_function(library[each.name], library) for each in functions]
 
-    found = [[number(end) for end in ends]]
+    found: list = [[number(end) for end in ends]]
     for node in nodes:
         attributes = [(name, value(a)) for name, a in sorted(node.attr.items()) if name not in _NAMES]
         found.append((node.op, node.device, [number(name) for name in node.input], attributes))

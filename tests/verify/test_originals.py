@@ -10,10 +10,9 @@ from torch import nn
 
 from kerasnets.verify import originals
 
-#: (name, options) → the parameters' names in the order in which the tutorial's __init__ registers them.
 pytestmark = pytest.mark.once
 
-#: (name, options) → the parameters' names in the order in which the document's __init__ registers them.
+#: (name, options) → the parameters' names in the order in which the tutorial's __init__ registers them.
 LINEAR = ("weight", "bias")
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
