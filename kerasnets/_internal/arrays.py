@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 if TYPE_CHECKING:
@@ -11,6 +10,8 @@ if TYPE_CHECKING:
 
 def to_numpy(value: Any) -> np.ndarray:
     """Return a variable, a tensor of any library, an array or a list as a NumPy array."""
+    import keras  # here, since the modules that Keras's import loads take their names from this one
+
     if isinstance(value, keras.Variable):
         value = value.value
     if hasattr(value, "detach"):  # a PyTorch tensor; np.asarray of it warns
