@@ -103,7 +103,7 @@ def test_bad_fan_in():
         initializers.FanInUniform()((8,))
 
 
-def test_the_ways_of_document_004_are_keras_own():
+def test_normal_and_constant_initial_values_are_keras_own():
     """``bias.data.fill_(0)`` and ``weight.data.normal_(std=0.01)``."""
     layer = layers.Linear(
         256,

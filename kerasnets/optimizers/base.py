@@ -11,10 +11,10 @@ from typing import Any, ClassVar, TypeAlias
 import keras
 from keras import ops
 
-from kerasnets import schedules
 from kerasnets._internal.arguments import check_number, is_real
 from kerasnets._internal.arrays import to_numpy
 from kerasnets.optimizers.groups import Group
+from kerasnets.schedules.base import LRSchedule
 
 #: What an optimizer takes as its learning rate.
 LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], Any]
@@ -121,10 +121,10 @@ class Optimizer(keras.optimizers.Optimizer):
         return self._learning_rate
 
     @property
-    def schedule(self) -> schedules.LRSchedule | None:
+    def schedule(self) -> LRSchedule | None:
         """The schedule of :mod:`kerasnets.schedules` that the learning rate follows, if it follows one."""
         source = self.learning_rate_source
-        return source if isinstance(source, schedules.LRSchedule) else None
+        return source if isinstance(source, LRSchedule) else None
 
     @property
     def is_momentum_scheduled(self) -> bool:
@@ -139,7 +139,7 @@ class Optimizer(keras.optimizers.Optimizer):
                 "expected cycle_momentum=False."
             )
         if any(group.learning_rate is not None for group in self._groups):
-            if callable(learning_rate) and not isinstance(learning_rate, schedules.LRSchedule):
+            if callable(learning_rate) and not isinstance(learning_rate, LRSchedule):
                 raise ValueError(
                     "Groups with their own learning_rate follow a number or a schedule of kerasnets.schedules; got "
                     f"learning_rate={learning_rate!r}."
@@ -223,7 +223,7 @@ class Optimizer(keras.optimizers.Optimizer):
         """Whether all variables have the same learning rate and weight decay."""
         return not self._groups and not any(self._excluded)
 
-    def schedule_of(self, variable) -> schedules.LRSchedule | None:
+    def schedule_of(self, variable) -> LRSchedule | None:
         """Return the schedule for `variable`, which starts from its group's base rate; None without a schedule."""
         schedule, group = self.schedule, self.group_of(variable)
         if schedule is None or group is None or group.learning_rate is None:
@@ -350,4 +350,4 @@ def at_least_float32(dtype) -> str:
 
 def moves_momentum(learning_rate: Any) -> bool:
     """Whether a learning rate is a schedule that also moves the momentum or beta_1."""
-    return isinstance(learning_rate, schedules.LRSchedule) and learning_rate.cycle_momentum
+    return isinstance(learning_rate, LRSchedule) and learning_rate.cycle_momentum

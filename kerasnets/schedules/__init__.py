@@ -14,6 +14,8 @@ a step early or late, and float32 loses digits after many steps. Here epochs are
 float32's digits when the rate is near zero.
 """
 
+import keras  # noqa: F401 (before the rest: it loads kerasnets' optimizers, which need LRSchedule)
+
 from kerasnets.schedules.base import LRSchedule
 from kerasnets.schedules.composite import OneCycleLR, ReduceLROnPlateau, SequentialLR
 from kerasnets.schedules.decay import (

@@ -417,7 +417,7 @@ def test_settings_that_are_none_are_refused(key, value, message):
     model = compiled(optimizers.Adam(0.05))
     with refused(model) as caught:
         load_optimizer_state_dict(model, state, NAMES)
-    # That is all: a rate that is none is no matter of the groups' ratio.
+    # There is no second message: an invalid rate isn't compared with the other groups' rates.
     assert str(caught.value) == f"The optimizer's state doesn't fit; nothing was loaded.\n  {message}"
 
 

@@ -166,7 +166,7 @@ def test_trained_weights_give_the_same_predictions_of_all_test_images_both_ways(
     (x, y), (x_test, y_test) = training.load_recipe_data(recipe)
     assert len(x_test) == 10000
 
-    # From a plain PyTorch training: 300 steps of the tutorial's, dropout included.
+    # From a plain PyTorch training: 300 steps of the tutorial's, with dropout.
     original = originals.build(name)
     loss_of = parity.build_criterion(recipe)
     optimizer = {
