@@ -4,7 +4,7 @@ nox                                 lint and tests on every backend (GPU session
 nox -s "tests(jax, cpu)"            one backend; arguments after -- go to pytest
 nox -s "keras_tests(jax)"           Keras's own tests through the fast path, against stock Keras (about ten minutes)
 nox -s "comparison(jax)"            the fast path against stock Keras in some 800 cases (half an hour)
-nox -s "soak(jax)"                  a training that is killed twenty times (a few minutes)
+nox -s "soak(jax)"                  kills a training twenty times; the memory that trainings leave behind (half an hour)
 nox -s notebooks                    runs the notebooks on every backend (a minute or two each)
 nox -s reproduce                    trains everything on full data and writes docs/results.md (about an hour)
 """
@@ -93,10 +93,12 @@ def comparison(session: nox.Session, backend: str) -> None:
 @nox.session
 @backends
 def soak(session: nox.Session, backend: str) -> None:
-    """A training that is killed twenty times at random moments (a few minutes)."""
+    """A training that is killed twenty times, and the memory that trainings leave behind (half an hour)."""
     install(session, backend)
     environment = {"KERAS_BACKEND": backend, "PYTHONDONTWRITEBYTECODE": None, "OMP_NUM_THREADS": "1"}
-    session.run("python", "-m", "pytest", "-s", "tests/soak/soak_kills.py", *session.posargs, env=environment)
+    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # hundreds of programs that run a few steps
+    files = ["tests/soak/soak_kills.py", "tests/soak/soak_memory.py"]
+    session.run("python", "-m", "pytest", "-s", *files, *session.posargs, env=environment)
 
 
 @nox.session
