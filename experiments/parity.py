@@ -48,10 +48,12 @@ def main(
     out: cli.Out = Path("out/parity"),
     report: Annotated[
         Path | None,
-        typer.Option(help="Compare nothing; write this page from the result.json of each folder below --out."),
+        typer.Option(
+            help="Compare nothing; write the figures of each result.json below --out into this page.", exists=True
+        ),
     ] = None,
 ) -> None:
-    """Compare, print a table and draw a picture for each network; or write the page of earlier results."""
+    """Compare, print a table and draw a picture for each network; or report earlier results."""
     # Before anything imports TensorFlow, which aborts the process if it comes first.
     import torchvision  # noqa: F401
 
@@ -62,7 +64,7 @@ def main(
         results = [json.loads(path.read_text()) for path in sorted(out.rglob("result.json"))]
         if not results:
             cli.fail(ValueError(f"There is no result.json below {str(out)!r}: run the comparison first."))
-        parity.write_page(report, results)
+        parity.write_figures(report, results)
         raise typer.Exit
 
     out.mkdir(parents=True, exist_ok=True)
