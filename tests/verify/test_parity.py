@@ -157,6 +157,9 @@ def test_the_page_has_what_came_nearest_to_its_bound(monkeypatch, tmp_path, caps
     assert "4 figures, of which 1 breaks its bound." in lines
     assert "Z80, 1 core, device cpu" in lines[-1]
     assert "jax 1.2, torch 1.2" in lines[-1]
+    page.write_text("no marks")
+    assert experiment(monkeypatch, "--out", tmp_path, "--report", page) == 1
+    assert "no lines <!-- parity --> and <!-- /parity -->" in capsys.readouterr().err
     empty = tmp_path / "empty"
     assert experiment(monkeypatch, "--out", empty, "--report", page) == 1
     assert "no result.json below" in capsys.readouterr().err
