@@ -47,10 +47,12 @@ def main(
     out: cli.Out = Path("out/parity"),
     report: Annotated[
         Path | None,
-        typer.Option(help="Compare nothing; write this page from the result.json of each folder below --out."),
+        typer.Option(
+            help="Compare nothing; write the figures of each result.json below --out into this page.", exists=True
+        ),
     ] = None,
 ) -> None:
-    """Compare, print a table and draw a picture for each network; or write the page of earlier results."""
+    """Compare, print a table and draw a picture for each network; or report earlier results."""
     # Before anything imports TensorFlow, which aborts the process if it comes first.
     import torchvision  # noqa: F401
 
@@ -58,10 +60,7 @@ def main(
     from kerasnets.verify import parity
 
     if report is not None:
-        results = [json.loads(path.read_text()) for path in sorted(out.rglob("result.json"))]
-        if not results:
-            cli.fail(ValueError(f"There is no result.json below {str(out)!r}: run the comparison first."))
-        parity.write_page(report, results)
+        report_results(out, report)
         raise typer.Exit
 
     out.mkdir(parents=True, exist_ok=True)
@@ -90,6 +89,19 @@ def main(
         print(f"Broken: {figure.network}, {figure.optimizer}, {figure.dtype}, {describe_place(figure)}")
     print(f"{len(broken)} of {len(figures)} figures break their bounds.")
     raise typer.Exit(1 if broken else 0)
+
+
+def report_results(out: Path, page: Path) -> None:
+    """Write the figures of each result.json below `out` into a page."""
+    from kerasnets.verify import parity
+
+    results = [json.loads(path.read_text()) for path in sorted(out.rglob("result.json"))]
+    try:
+        if not results:
+            raise ValueError(f"There is no result.json below {str(out)!r}: run the comparison first.")
+        parity.write_figures(page, results)
+    except ValueError as error:
+        cli.fail(error)
 
 
 def describe_place(figure) -> str:

@@ -2,11 +2,12 @@
 
 The tutorials, by the numbers that stand for them in the code and the docs:
 
-- 000: notes on PyTorch's "Build the Neural Network"
-- 001: "Neural Network", chapter 2.1.3 of the `PyTorch Tutorial <https://pytorch-tutorial.readthedocs.io>`_
-- 002: "How to create a neural network with PyTorch", a blog post
-- 003: "Dealing with Neural Networks", a chapter of a cookbook
-- 004: "Building Neural Networks with PyTorch", a course notebook
+- 000: `Build the Neural Network <https://pytorch.org/tutorials/beginner/basics/buildmodel_tutorial.html>`_, in a blog's
+  version
+- 001: Neural Network, chapter 2.1.3 of the `PyTorch Tutorial <https://pytorch-tutorial.readthedocs.io>`_
+- 002: How to create a neural network with PyTorch, a blog post
+- 003: Working with neural networks, a chapter of a book
+- 004: Building neural networks with PyTorch, after a notebook of Udacity's course
 
 A recipe is plain data: names, numbers, and possibly a schedule as learning rate. :func:`kerasnets.train` runs it. The
 networks that are not trained to the end in their tutorial (Network, Network2 and Net) are trained as in tutorial 002,

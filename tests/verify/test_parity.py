@@ -144,8 +144,12 @@ def test_the_page_has_what_came_nearest_to_its_bound(monkeypatch, tmp_path, caps
         result = {"backend": name, "device": "cpu", "machine": "Z80, 1 core", "seed": 0, "steps": 938}
         result |= {"versions": {name: "1.2"}, "figures": [dataclasses.asdict(figure) for figure in figures]}
         (tmp_path / name / "result.json").write_text(json.dumps(result))
-    assert experiment(monkeypatch, "--out", tmp_path, "--report", tmp_path / "page.md") == 0
-    lines = (tmp_path / "page.md").read_text().splitlines()
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- parity -->\nold\n<!-- /parity -->\n")
+    assert experiment(monkeypatch, "--out", tmp_path, "--report", page) == 0
+    before, *lines, end = page.read_text().splitlines()
+    assert (before, lines.pop(0), end) == ("before", "<!-- parity -->", "<!-- /parity -->")
+    assert "old" not in lines
     assert "| Net, SGD | outputs 9e-07 (1e-07) | not measured | not measured |" in lines
     assert "| Net, SGD | accuracy 0.25 (0.50) | not measured | not measured |" in lines
     assert "| Network, SGD | not measured | weights 2e-06 (1e-07), **broken** | not measured |" in lines
@@ -153,8 +157,11 @@ def test_the_page_has_what_came_nearest_to_its_bound(monkeypatch, tmp_path, caps
     assert "4 figures, of which 1 breaks its bound." in lines
     assert "Z80, 1 core, device cpu" in lines[-1]
     assert "jax 1.2, torch 1.2" in lines[-1]
+    page.write_text("no marks")
+    assert experiment(monkeypatch, "--out", tmp_path, "--report", page) == 1
+    assert "no lines <!-- parity --> and <!-- /parity -->" in capsys.readouterr().err
     empty = tmp_path / "empty"
-    assert experiment(monkeypatch, "--out", empty, "--report", tmp_path / "page.md") == 1
+    assert experiment(monkeypatch, "--out", empty, "--report", page) == 1
     assert "no result.json below" in capsys.readouterr().err
 
 

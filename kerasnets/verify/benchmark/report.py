@@ -168,10 +168,9 @@ def readme_lines(record: dict[str, Any]) -> list[str]:
         *format_table(head, rows),
         "",
         f"Seconds per epoch ({record['dataset']}, batch size {record['batch_size']}, {record['precision']}; median of "
-        f"{record['epochs']}), with the ratio to",
-        "the fastest native PyTorch loop in brackets. Measured in one run on "
-        f"{record['machine']} ({devices}, {threads} threads),",
-        f"{record['date']}: {versions}.",
+        f"{record['epochs']}), and in brackets",
+        "the ratio to the fastest native PyTorch loop, all measured in one run on "
+        f"{record['machine']} ({devices}, {threads} threads), {record['date']}: {versions}.",
     ]
 
 

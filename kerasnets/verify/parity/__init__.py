@@ -44,7 +44,7 @@ from kerasnets.verify.parity.figure import EXACT, FACTOR, LEAST, Figure, nearnes
 from kerasnets.verify.parity.original import Original, Run, State, Variant, build_criterion, train_original
 from kerasnets.verify.parity.picture import plot_curves
 from kerasnets.verify.parity.ported import Ported
-from kerasnets.verify.parity.report import format_figure, write_page
+from kerasnets.verify.parity.report import format_figure, write_figures
 
 __all__ = [
     "DTYPES",
@@ -71,5 +71,5 @@ __all__ = [
     "relative_difference",
     "select_worst",
     "train_original",
-    "write_page",
+    "write_figures",
 ]

@@ -1,4 +1,4 @@
-"""The comparison's figures as rows of a table, and docs/parity.md."""
+"""The comparison's figures as rows of a table, and in docs/parity.md."""
 
 import itertools
 from pathlib import Path
@@ -31,12 +31,15 @@ def format_figure(figure: Figure) -> tuple[str, ...]:
     return f"{figure.optimizer}, {figure.dtype}", quantity, *numbers, "NO" if figure.broken else "ok"
 
 
-def write_page(path: Path, results: list[dict[str, Any]]) -> None:
-    """Write docs/parity.md.
+def write_figures(path: Path, results: list[dict[str, Any]]) -> None:
+    """Write the figures between the marks of docs/parity.md.
 
     Args:
         path: the file.
         results: contents of the ``result.json`` files of ``experiments/parity.py``.
+
+    Raises:
+        ValueError: the file has no lines ``<!-- parity -->`` and ``<!-- /parity -->``.
     """
     figures: dict[str, list[Figure]] = {name: [] for name in backends.BACKENDS}
     for result in results:
@@ -44,12 +47,6 @@ def write_page(path: Path, results: list[dict[str, Any]]) -> None:
     every = [figure for found in figures.values() for figure in found]
     broken = sum(figure.broken for figure in every)
     lines = [
-        "# The same numbers as PyTorch, measured",
-        "",
-        "Written by `python experiments/parity.py --report docs/parity.md` from the results of `experiments/parity.py`",
-        "on each backend. The docstring of [kerasnets/verify/parity](../kerasnets/verify/parity/__init__.py) explains",
-        "what is compared, how the noise floor is measured, and where the bounds come from.",
-        "",
         "Each cell has the difference between kerasnets and PyTorch and, in brackets, the noise floor: the difference",
         "between PyTorch and PyTorch. Both are relative to the tensor's largest value; those of an accuracy are in",
         "percentage points. Of all outputs, losses, gradients, weights and buffers, it shows the one nearest to its",
@@ -60,7 +57,7 @@ def write_page(path: Path, results: list[dict[str, Any]]) -> None:
     for (check, dtype), bound in _BOUNDS.items():
         lines += ["", f"## {check.capitalize()}, {dtype}: {bound}", ""]
         lines += format_table(("network, training", "torch", "JAX", "TensorFlow"), _rows(figures, check, dtype))
-    atomic.write_bytes(path, "\n".join([*lines, "", _describe_runs(results), ""]).encode())
+    atomic.replace_marked(path, "parity", [*lines, "", _describe_runs(results)])
 
 
 def _rows(figures: dict[str, list[Figure]], check: str, dtype: str) -> list[tuple[str, ...]]:
