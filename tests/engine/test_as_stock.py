@@ -257,8 +257,8 @@ def test_shapes_that_alternate_keep_their_programs():
     made = []
     original = programs.get
 
-    def get(kind, key, held, trace):
-        return original(kind, key, held, lambda: made.append(key) or trace())
+    def get(kind, key, held, trace, at_once=False):
+        return original(kind, key, held, lambda: made.append(key) or trace(), at_once)
 
     programs.get = get
     by_length = [(np.ones((8, length, 6), "float32"), Y[:8]) for length in (2, 3, 4, 5)]

@@ -1,5 +1,7 @@
 """The fast ``fit``, ``evaluate`` and ``predict`` against stock Keras's: the same numbers from the same batches."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -405,6 +407,21 @@ def test_fit_after_fit_and_what_is_changed_between(arrays):
                 histories.append(history.history)
             assert_same(histories[1], histories[0], 1e-6 if change is compiled_anew else 1e-9)
             assert_same_state(fast, stock)
+
+
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="elsewhere nothing is recorded only when it pays")
+def test_the_numbers_do_not_depend_on_the_clock(arrays, monkeypatch):
+    """A smaller last batch runs recorded from the start, however long a recording takes."""
+    from kerasnets.engine.torch import programs
+
+    def weights(clock):
+        monkeypatch.setattr(programs.time, "perf_counter", clock)
+        keras.utils.set_random_seed(1)
+        model = small(optimizer=optimizers.Adam(0.01))
+        model.fit(*(array[:40] for array in arrays), batch_size=16, epochs=4, seed=1, verbose=0)
+        return np.concatenate([weight.ravel() for weight in model.get_weights()])
+
+    np.testing.assert_array_equal(weights(itertools.count(0, 1000).__next__), weights(lambda: 0.0))
 
 
 @pytest.mark.gpu

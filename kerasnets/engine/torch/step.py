@@ -69,7 +69,9 @@ class Engine:
             for number, chosen in enumerate(rows[begin:end]):
                 batch = [leaf[chosen] for leaf in leaves]
                 if number == 0:
-                    key, step = self._program(kind, source.inputs, batch)
+                    # The last batch of an epoch is as sure to come again as the others.
+                    last = kind != "predict" and len(chosen) < source.batch_size <= source.n
+                    key, step = self._program(kind, source.inputs, batch, at_once=last)
                 with torch.no_grad():
                     outputs = step(*batch) if step else self._stock_step(kind, key, source.pack(batch))
             return outputs if kind == "predict" else self.model.get_metrics_result()
@@ -168,7 +170,9 @@ class Engine:
 
     # Programs
 
-    def _program(self, kind: str, structure, batch: list[torch.Tensor]) -> tuple[Any, Callable | None]:
+    def _program(
+        self, kind: str, structure, batch: list[torch.Tensor], at_once: bool = False
+    ) -> tuple[Any, Callable | None]:
         """The traced step for batches of these shapes and its key; None where stock Keras's step should run."""
         failed = self._untraceable.get(kind)
         if failed is not None and failed[0] is keras_private.compile_record(self.model):
@@ -181,7 +185,7 @@ class Engine:
             return self._trace(kind, lambda *given: pack_like(structure, given), batch)
 
         try:
-            return key, self._programs.get(kind, key, held, trace_step)
+            return key, self._programs.get(kind, key, held, trace_step, at_once)
         except UntraceableError as error:
             self._untraceable[kind] = (keras_private.compile_record(self.model), str(error))
             warn_once(f"the step can't be traced ({error})")
