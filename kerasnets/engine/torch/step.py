@@ -70,7 +70,7 @@ class Engine:
                 batch = [leaf[chosen] for leaf in leaves]
                 if number == 0:
                     # The last batch of an epoch is as sure to come again as the others.
-                    last = kind != "predict" and len(chosen) < source.batch_size <= source.n
+                    last = len(chosen) < source.batch_size <= source.n
                     key, step = self._program(kind, source.inputs, batch, at_once=last)
                 with torch.no_grad():
                     outputs = step(*batch) if step else self._stock_step(kind, key, source.pack(batch))
