@@ -127,6 +127,22 @@ def run_graph(model: keras.Model, inputs, operation_fn: Callable, call_fn: Calla
     return model._run_through_graph(inputs, operation_fn=operation_fn, call_fn=call_fn)
 
 
+def list_calls(model: keras.Model) -> list:
+    """The nodes of a Functional or built Sequential model, each after those whose outputs it takes.
+
+    Empty for other models.
+    """
+    graph = getattr(model, "_functional", None) or model
+    by_depth = getattr(graph, "_nodes_by_depth", {})  # inputs have the largest depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def node_behind(tensor: keras.KerasTensor) -> Any:
+    """The node that has a symbolic tensor as an output."""
+    history = tensor._keras_history
+    return history.operation._inbound_nodes[history.node_index]
+
+
 def takes_training(model: keras.Model) -> bool:
     """Whether the model's ``call`` has an argument `training`."""
     return model._call_has_training_arg
@@ -209,6 +225,14 @@ def variables_not_emptied(model: keras.Model) -> Iterator[None]:
 def is_emptied(variable: keras.Variable) -> bool:
     """Whether a variable is without a value on JAX: Keras's loop has taken it out, or a step has used it up."""
     return variable._value is None or variable._value.is_deleted()
+
+
+# Data
+
+
+def batch_arrays(adapter: Any) -> Any:
+    """What Keras's adapter of arrays takes its batches from, in the structure of a batch; None if it is empty."""
+    return adapter._inputs if adapter._num_samples else None
 
 
 # Random numbers

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasnets._internal import keras_private
 from kerasnets._internal.keras_private import ArrayDataAdapter, DataAdapter, array_slicing, can_convert_arrays
 from kerasnets.batches import epoch_order
 
@@ -240,7 +241,8 @@ def arrays_source(
         x, y, sample_weight=sample_weight, class_weight=class_weight, batch_size=batch_size, shuffle=False
     )
     try:
-        return Arrays(adapter._inputs, adapter.batch_size, seed, epoch) if adapter._num_samples else None
+        given = keras_private.batch_arrays(adapter)
+        return None if given is None else Arrays(given, adapter.batch_size, seed, epoch)
     except _NotDenseError:
         return None
 

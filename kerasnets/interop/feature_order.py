@@ -13,6 +13,7 @@ import math
 import keras
 import numpy as np
 
+from kerasnets._internal import keras_private
 from kerasnets._internal.arrays import to_numpy
 
 #: How PyTorch orders the features of a tensor: a data format here (feature maps, which are channels-first in PyTorch),
@@ -52,30 +53,26 @@ def layouts_of(model: keras.Model) -> dict[int, Layout]:
 
 
 def _follow(model: keras.Model, inputs: list[Layout] | None, layouts: dict[int, Layout]) -> list[Layout]:
-    """Record the layout of each layer's input; return the layouts of the model's outputs.
-
-    Keras has no public way to walk a graph: this reads the nodes, like ``keras.utils.model_to_dot``.
-    """
-    graph = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
-    if not model.built or graph is None:
+    """Record the layout of each layer's input; return the layouts of the model's outputs."""
+    nodes = keras_private.list_calls(model)
+    if not model.built or (isinstance(model, keras.Sequential) and not nodes):
         raise ValueError(f"The model {model.name!r} has no weights yet: build it first, or give it an Input.")
-    if not hasattr(graph, "_nodes_by_depth"):
+    if not nodes:
         raise TypeError(f"The model {model.name!r} ({type(model).__name__}) is neither Functional nor Sequential.")
     if inputs is None:
-        inputs = [_default(tensor.shape) for tensor in graph.inputs]
-    known = {id(tensor): layout for tensor, layout in zip(graph.inputs, inputs, strict=True)}
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            if not node.operation or node.is_input or any(id(tensor) not in known for tensor in node.input_tensors):
-                continue
-            given = [known[id(tensor)] for tensor in node.input_tensors]
-            if isinstance(node.operation, keras.Model):
-                results = _follow(node.operation, given, layouts)
-            else:
-                _record(node.operation, given[0], node.input_tensors[0].shape, layouts)
-                results = [_layout_after(node, output, given) for output in node.outputs]
-            known.update((id(tensor), layout) for tensor, layout in zip(node.outputs, results, strict=True))
-    return [known[id(tensor)] for tensor in graph.outputs]
+        inputs = [_default(tensor.shape) for tensor in model.inputs]
+    known = {id(tensor): layout for tensor, layout in zip(model.inputs, inputs, strict=True)}
+    for node in nodes:
+        if not node.operation or node.is_input or any(id(tensor) not in known for tensor in node.input_tensors):
+            continue
+        given = [known[id(tensor)] for tensor in node.input_tensors]
+        if isinstance(node.operation, keras.Model):
+            results = _follow(node.operation, given, layouts)
+        else:
+            _record(node.operation, given[0], node.input_tensors[0].shape, layouts)
+            results = [_layout_after(node, output, given) for output in node.outputs]
+        known.update((id(tensor), layout) for tensor, layout in zip(node.outputs, results, strict=True))
+    return [known[id(tensor)] for tensor in model.outputs]
 
 
 def _record(operation, layout: Layout, shape: tuple[int | None, ...], layouts: dict[int, Layout]) -> None:

@@ -1,11 +1,10 @@
-"""The graph of a model: its calls, and their places in a diagram.
-
-Keras has no public way to walk a graph: this reads the nodes as its own ``summary`` does.
-"""
+"""The graph of a model: its calls, and their places in a diagram."""
 
 from typing import Any
 
 import numpy as np
+
+from kerasnets._internal import keras_private
 
 
 def list_calls(model: Any) -> list:
@@ -14,20 +13,20 @@ def list_calls(model: Any) -> list:
     Raises:
         ValueError: the model is neither Functional nor Sequential, or is not built.
     """
-    graph = getattr(model, "_functional", None) or model
-    by_depth = getattr(graph, "_nodes_by_depth", None)  # inputs have the largest depth
-    if not by_depth:
+    nodes = keras_private.list_calls(model)
+    if not nodes:
         raise ValueError(
             f"Expected a built Functional or Sequential model, whose layers form a known graph; got a "
             f"{type(model).__name__}. Give a Sequential model an Input, or call it once."
         )
-    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    return nodes
 
 
 def list_parents(node: Any) -> list:
     """The calls whose outputs a call takes, without repetitions."""
-    histories = [tensor._keras_history for tensor in node.input_tensors]
-    return list(dict.fromkeys(h.operation._inbound_nodes[h.node_index] for h in histories if not node.is_input))
+    if node.is_input:
+        return []
+    return list(dict.fromkeys(map(keras_private.node_behind, node.input_tensors)))
 
 
 def place_calls(nodes: list) -> dict[Any, tuple[int, float]]:
