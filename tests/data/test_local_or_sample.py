@@ -12,7 +12,7 @@ SAMPLE = datasets.SAMPLE
 def empty_machine(monkeypatch, tmp_path):
     monkeypatch.delenv(sources.VARIABLE, raising=False)
     monkeypatch.setattr(sources, "cache_folders", lambda: [tmp_path])
-    monkeypatch.setattr(sources, "SYSTEM_FOLDERS", {})
+    monkeypatch.setattr(sources, "DEBIAN_PACKAGES", {})
     return tmp_path
 
 
