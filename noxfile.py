@@ -105,8 +105,9 @@ def on_cpu(session: nox.Session, backend: str) -> dict[str, str | None]:
         "PYTHONDONTWRITEBYTECODE": None,
         # PyTorch's threads get in each other's way on shared cores.
         "OMP_NUM_THREADS": "1",
-        # Most of the time on JAX is XLA's, for programs that run a few steps: compile once, and not for speed.
+        # Most of the time on JAX is XLA's, for programs that run a few steps: compile each once, and not for speed.
         "JAX_COMPILATION_CACHE_DIR": str(Path(session.create_tmp()) / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
 
@@ -127,8 +128,7 @@ def keras_tests(session: nox.Session, backend: str) -> None:
 def comparison(session: nox.Session, backend: str) -> None:
     """The fast path against stock Keras in many cases, each played both ways."""
     install(session, backend)
-    # All the programs here are small.
-    environment = on_cpu(session, backend) | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = on_cpu(session, backend)
     options = ["--device", "cpu", "--show-capture", "no", "-n", "auto", *session.posargs]
     session.run("python", "-m", "pytest", "tests/comparison/compare_fit.py", *options, env=environment)
 

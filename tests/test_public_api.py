@@ -7,6 +7,8 @@ from processes import ROOT
 
 import kerasnets
 
+pytestmark = pytest.mark.once
+
 TREE = ast.parse((ROOT / "tests" / "public_api.py").read_text(encoding="utf-8"))
 
 

@@ -5,6 +5,8 @@ import pytest
 from kerasnets import data
 from kerasnets.data import datasets, sources
 
+pytestmark = pytest.mark.once
+
 SAMPLE = datasets.SAMPLE
 
 

@@ -10,6 +10,8 @@ from processes import ROOT
 
 import kerasnets
 
+pytestmark = pytest.mark.once
+
 NOTEBOOKS = sorted((ROOT / "experiments" / "notebooks").glob("*.ipynb"))
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -10,6 +10,8 @@ import kerasnets
 from kerasnets import schedules
 from kerasnets.training import recipes
 
+pytestmark = pytest.mark.once
+
 
 def test_recipes_hold_the_tutorials_results():
     """The numbers are from tutorials 002 and 003, section by section."""

@@ -4,6 +4,8 @@ import pytest
 
 from kerasnets.verify import reproduction
 
+pytestmark = pytest.mark.once
+
 ROW = reproduction.ROWS[-1]
 
 
