@@ -183,7 +183,7 @@ def test_download_with_a_progress_bar(root, mirror, capfd, monkeypatch):
 def test_a_download_with_another_checksum_leaves_nothing(root, mirror, in_this_process):
     with (mirror.folder / "t10k-labels-idx1-ubyte.gz").open("ab") as file:
         file.write(b"\0")
-    with pytest.raises(data.DataNotFoundError, match=r"download: RuntimeError: .*t10k-labels.*corrupted"):
+    with pytest.raises(data.DataNotFoundError, match=r"download: RuntimeError: .*corrupted"):
         kerasnets.load_data("fashion_mnist")
     assert in_the_cache() == []
 

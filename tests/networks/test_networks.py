@@ -144,6 +144,7 @@ def test_perceptrons_ignore_the_configured_data_format(name):
 
 CODE = """
 import sys, numpy as np, kerasnets
+kerasnets.backend.set_precision("float32")  # as in this process
 model, x = kerasnets.load_model(sys.argv[1]), np.load(sys.argv[2])
 np.save(sys.argv[3], model.predict(x, verbose=0))
 """

@@ -7,6 +7,10 @@ import keras
 import torch
 
 
+#: One capture at a time: those of two threads would share PyTorch's capture stream, and each would spoil the other.
+_CAPTURING = threading.Lock()
+
+
 def on_gpu_only(graph: torch.fx.Graph) -> bool:
     """Whether every tensor of a traced step is on a GPU; a capture can't copy between host and device."""
     tensors = [node.meta.get("val") for node in graph.nodes if node.op in ("placeholder", "call_function")]
@@ -31,7 +35,8 @@ def captured(forward: Callable, examples: list[torch.Tensor], values: list[torch
     generator = torch.cuda.default_generators[values[0].device.index]
     numbers, unspoilt = generator.get_state(), generator.clone_state()
     graph = torch.cuda.CUDAGraph()
-    with torch.no_grad():
+    # The outer stream context: where a capture ends in an error, torch.cuda.graph leaves its own stream current.
+    with torch.no_grad(), _CAPTURING, torch.cuda.stream(torch.cuda.current_stream()):
         _warm_up(forward, [*batch, *(value.clone() for value in values)])
         generator.set_state(numbers)
         try:
