@@ -5,30 +5,38 @@ Others exist in Keras: ``normal_(std=0.01)`` is ``keras.initializers.RandomNorma
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
+
+from kerasnets._internal.torch_random import Generator, global_generator
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class FanInUniform(keras.initializers.VarianceScaling):
     """Draws from U(−1/√fan_in, 1/√fan_in), the default of ``torch.nn.Linear`` and ``torch.nn.Conv2d``.
 
+    The numbers are PyTorch's own, bit for bit: after ``keras.utils.set_random_seed(s)``, kernels and biases that are
+    drawn one after the other are those that PyTorch draws in this order after ``torch.manual_seed(s)`` on a CPU.
+
     Source: the tables "Variables" on the pages ``torch.nn.Linear`` and ``torch.nn.Conv2d`` of PyTorch's documentation.
-    PyTorch's code draws kernels with ``kaiming_uniform_(a=√5)``, whose bound √(6 / ((1 + a²)·fan_in)) is the same.
+    PyTorch's code draws kernels with ``kaiming_uniform_(a=√5)``, whose bound √3·√(2 / (1 + a²)) / √fan_in is the same
+    but for rounding.
 
     The fan-in is the number of inputs of one output. A kernel's shape contains it (outputs are the last axis in Keras):
     it is ``in`` of ``(in, out)`` and ``height·width·(in/groups)`` of ``(height, width, in/groups, out)``. The shape of
     a bias, ``(out,)``, doesn't, so that :class:`kerasnets.layers.Linear` and :class:`kerasnets.layers.Conv2D`
     pass it to theirs.
 
-    For a kernel this is the same as ``keras.initializers.VarianceScaling(1/3, "fan_in", "uniform")``, its base class.
+    For a kernel this is the distribution of ``keras.initializers.VarianceScaling(1/3, "fan_in", "uniform")``, its base
+    class.
 
     Args:
         fan_in: the number of inputs of one output; None takes it from the shape of the kernel.
-        seed: an integer or a ``keras.random.SeedGenerator``. As with all Keras initializers, an instance with an
-            integer or None draws the same values at each call.
+        seed: None continues the stream of ``keras.utils.set_random_seed``; an integer draws, at each call, what PyTorch
+            draws first after ``torch.manual_seed(seed)``; a ``keras.random.SeedGenerator`` gives each call a seed.
 
     Raises:
         ValueError: `fan_in` is not a positive integer, or it is None and the shape has fewer than two axes.
@@ -39,17 +47,63 @@ class FanInUniform(keras.initializers.VarianceScaling):
             raise ValueError(f"`fan_in` must be a positive integer or None; received {fan_in!r}.")
         super().__init__(scale=1 / 3, mode="fan_in", distribution="uniform", seed=seed)
         self.fan_in = fan_in
+        self.continues_stream = seed is None
+        self._positions: np.ndarray | None = None
 
     def __call__(self, shape: Sequence[int], dtype: Any = None):
         """Draw a tensor of `shape` and `dtype` (the default is ``keras.config.floatx()``)."""
+        shape, dtype = tuple(shape), keras.backend.standardize_dtype(dtype)
         if self.fan_in is None and len(shape) < 2:
             raise ValueError(
-                f"FanInUniform can't tell the fan-in from the shape {tuple(shape)}, which is not a kernel's. Pass it "
+                f"FanInUniform can't tell the fan-in from the shape {shape}, which is not a kernel's. Pass it "
                 "as FanInUniform(fan_in=…), or use kerasnets.layers.Linear or Conv2D, which know it."
             )
-        bound = 1 / math.sqrt(self.fan_in or math.prod(shape[:-1]))
-        return keras.random.uniform(shape, -bound, bound, dtype=dtype, seed=self.seed)
+        if self.fan_in is not None:
+            bound = 1 / math.sqrt(self.fan_in)
+        else:
+            bound = math.sqrt(3.0) * (math.sqrt(2.0 / (1 + math.sqrt(5) ** 2)) / math.sqrt(math.prod(shape[:-1])))
+        # PyTorch's kernels have the outputs first, then the inputs, then height and width.
+        order = (len(shape) - 1, len(shape) - 2, *range(len(shape) - 2)) if len(shape) > 1 else (0,)
+        drawn_as = tuple(shape[axis] for axis in order)
+        values = self._generator().uniform(drawn_as, -bound, bound, _drawn_type(dtype))
+        values = values.transpose(np.argsort(order))
+        if self._positions is not None:
+            values = values[self._positions]
+        return keras.ops.convert_to_tensor(np.ascontiguousarray(values), dtype)
+
+    def with_fan_in(self, fan_in: int) -> "FanInUniform":
+        """The same with the fan-in given."""
+        return type(self)(fan_in, seed=None if self.continues_stream else self.seed)
+
+    def for_inputs(self, positions: np.ndarray | None) -> "FanInUniform":
+        """The same for the kernel of a layer whose inputs have other positions in PyTorch: int ``(in,)``, or None."""
+        changed = type(self)(self.fan_in, seed=None if self.continues_stream else self.seed)
+        changed._positions = positions
+        return changed
+
+    def _generator(self) -> Generator:
+        if self.continues_stream:
+            return global_generator()
+        if isinstance(self.seed, keras.random.SeedGenerator):
+            return Generator(int(keras.ops.convert_to_numpy(self.seed.next())[0]))
+        return Generator(self.seed)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         return {"fan_in": self.fan_in, "seed": super().get_config()["seed"]}
+
+
+def words_drawn(layers: Iterable[keras.Layer]) -> int:
+    """How many 32-bit words of the stream the initial weights of `layers` took; see :func:`batches.epoch_order`."""
+    words = 0
+    for layer in layers:
+        for name, value in vars(layer).items():
+            if isinstance(value, FanInUniform) and value.continues_stream:
+                variable = getattr(layer, name.removesuffix("_initializer"), None)
+                if variable is not None:
+                    words += math.prod(variable.shape) * (2 if _drawn_type(variable.dtype) == "float64" else 1)
+    return words
+
+
+def _drawn_type(dtype: str) -> str:
+    return "float64" if dtype == "float64" else "float32"

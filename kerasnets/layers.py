@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerasnets import initializers
 from kerasnets._internal.arguments import check_integer, check_number, is_real
+from kerasnets.interop.feature_order import positions_of
 
 
 class _Named(keras.Layer):
@@ -34,7 +36,10 @@ class _Named(keras.Layer):
 class _FanIn(_Named):
     """Mix-in for a layer whose kernel and bias both start from U(±1/√fan_in)."""
 
+    kernel_initializer: Any
     bias_initializer: Any
+    #: The position in PyTorch of each input, where it isn't the same.
+    _positions: np.ndarray | None = None
 
     def __init__(self, *args, kernel_initializer=None, bias_initializer=None, **kwargs):
         super().__init__(
@@ -48,12 +53,16 @@ class _FanIn(_Named):
         raise NotImplementedError
 
     def build(self, input_shape):
-        given = self.bias_initializer
-        if isinstance(given, initializers.FanInUniform) and given.fan_in is None:
-            # Only during build: a copy of the layer, made from its config, may be built for another input.
-            self.bias_initializer = initializers.FanInUniform(self._fan_in(input_shape), seed=given.seed)
+        given = self.kernel_initializer, self.bias_initializer
+        kernel, bias = given
+        # Only during build: a copy of the layer, made from its config, may be built for another input.
+        if isinstance(kernel, initializers.FanInUniform):
+            self.kernel_initializer = kernel.for_inputs(self._positions)
+        if isinstance(bias, initializers.FanInUniform) and bias.fan_in is None:
+            self.bias_initializer = bias.with_fan_in(self._fan_in(input_shape))
         super().build(input_shape)
-        self.bias_initializer = given
+        self.kernel_initializer, self.bias_initializer = given
+        self._positions = None
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")
@@ -77,6 +86,12 @@ class Linear(_FanIn, keras.layers.Dense):
 
     def _fan_in(self, input_shape):
         return input_shape[-1]
+
+    def __call__(self, inputs, *args, **kwargs):
+        """Return the output for `inputs`; the first call builds the layer."""
+        if not self.built and isinstance(inputs, keras.KerasTensor) and len(inputs.shape) == 2:
+            self._positions = positions_of(inputs)  # PyTorch flattens feature maps in another order
+        return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs, training=None):
         """Return the output for `inputs`."""

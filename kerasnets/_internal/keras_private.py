@@ -24,7 +24,7 @@ try:
     from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
     from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
     from keras.src.trainers.trainer import model_supports_jit
-    from keras.src.utils.rng_utils import get_random_seed
+    from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED, get_random_seed
 except ImportError as error:
     _IMPORT_ERROR: str | None = str(error)
     DataAdapter = object  # which ours derives from
@@ -44,7 +44,6 @@ __all__ = [
     "array_slicing",
     "can_convert_arrays",
     "get_data_adapter",
-    "get_random_seed",
     "global_seed_generator",
     "model_supports_jit",
 ]
@@ -138,9 +137,9 @@ def list_calls(model: keras.Model) -> list:
 
 
 def node_behind(tensor: keras.KerasTensor) -> Any:
-    """The node that has a symbolic tensor as an output."""
-    history = tensor._keras_history
-    return history.operation._inbound_nodes[history.node_index]
+    """The node that has a symbolic tensor as an output; None if the tensor is not part of a graph."""
+    history = getattr(tensor, "_keras_history", None)
+    return None if history is None else history.operation._inbound_nodes[history.node_index]
 
 
 def takes_training(model: keras.Model) -> bool:
@@ -236,6 +235,27 @@ def batch_arrays(adapter: Any) -> Any:
 
 
 # Random numbers
+
+
+def global_attribute(name: str) -> Any:
+    """A value in Keras's global state, which is each thread's own and which ``clear_session`` empties; or None."""
+    return None if _IMPORT_ERROR else global_state.get_global_attribute(name)
+
+
+def set_global_attribute(name: str, value: Any) -> None:
+    """Keep a value in Keras's global state."""
+    if not _IMPORT_ERROR:
+        global_state.set_global_attribute(name, value)
+
+
+def global_seed() -> int | None:
+    """The seed of ``keras.utils.set_random_seed``; None before the first call."""
+    return None if _IMPORT_ERROR else get_random_seed()
+
+
+def replace_global_seed(seed: int) -> None:
+    """Put an equal seed, of a class of ours, in the place of that one: the next ``set_random_seed`` removes it."""
+    set_global_attribute(GLOBAL_RANDOM_SEED, seed)
 
 
 def global_generator() -> keras.random.SeedGenerator | None:

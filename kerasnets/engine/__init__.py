@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasnets import batches
 from kerasnets._internal import keras_private
 from kerasnets._internal.arguments import check_integer
 from kerasnets.engine import fallback
@@ -22,8 +23,9 @@ from kerasnets.engine.callbacks import BlockCallbacks, steps_between_looks
 from kerasnets.engine.labels import check_batch
 from kerasnets.engine.protocol import Engine
 from kerasnets.engine.rescue import before_interrupts, weights_kept
-from kerasnets.engine.source import Arrays, arrays_source, split
+from kerasnets.engine.source import Arrays, OrderOf, arrays_source, split
 from kerasnets.engine.stream import Stream, stream_of
+from kerasnets.initializers import words_drawn
 
 Source = Arrays | Stream | None
 
@@ -44,8 +46,9 @@ def fit(model: keras.Model, stock: Callable, *args, fast: bool = True, seed: int
         stock: stock Keras's bound ``fit``.
         *args: arguments of ``keras.Model.fit``.
         fast: False for stock Keras's own steps.
-        seed: seed of the order of batches, which is a function of (seed, epoch); None for the one given to
-            ``keras.utils.set_random_seed``, or a new one. It needs arrays: other data has an order of its own.
+        seed: seed of the order of batches: that of PyTorch's ``DataLoader`` after ``torch.manual_seed(seed)`` and the
+            network's initial weights, a function of (seed, the number of these weights, epoch). None: each epoch
+            continues what ``keras.utils.set_random_seed`` started. It needs arrays: other data has its own order.
         **kwargs: arguments of ``keras.Model.fit``.
 
     Returns:
@@ -61,7 +64,7 @@ def fit(model: keras.Model, stock: Callable, *args, fast: bool = True, seed: int
             raise ValueError(f"seed={seed} can't be used: {reason}. Leave seed out, or install a tested Keras.")
     keras_private.assert_compiled(model, "fit")
     engine = _engine_if(fast, model, "train")
-    train, test = _fit_sources(options, seed, engine)
+    train, test = _fit_sources(model, options, seed, engine)
     if engine is not None:
         _check_labels(model, train, test)
     if seed is not None and train is None:
@@ -131,13 +134,15 @@ def predict(model: keras.Model, stock: Callable, *args, fast: bool = True, **kwa
 # Sources
 
 
-def _fit_sources(options: dict[str, Any], seed: int | None, engine: Engine | None) -> tuple[Source, Source]:
+def _fit_sources(
+    model: keras.Model, options: dict[str, Any], seed: int | None, engine: Engine | None
+) -> tuple[Source, Source]:
     """The sources of the training and of its validation, put into the options; None for what stock Keras takes."""
     in_blocks = engine is not None and not _keras_counts(options)
     by_stock = options["shuffle"] not in (True, False) or options["steps_per_epoch"] is not None
     train = None
     if seed is not None or (in_blocks and not by_stock):
-        train = _train_arrays(options, seed)
+        train = _train_arrays(model, options, seed)
         in_blocks &= train is None or not by_stock
     if train is None and seed is None and in_blocks and _collects(engine) and not options["validation_split"]:
         train = _train_stream(options)
@@ -151,14 +156,14 @@ def _fit_sources(options: dict[str, Any], seed: int | None, engine: Engine | Non
     return train, test
 
 
-def _train_arrays(options: dict[str, Any], seed: int | None) -> Source:
+def _train_arrays(model: keras.Model, options: dict[str, Any], seed: int | None) -> Source:
     given = [options[name] for name in ("x", "y", "sample_weight")]
     validation_data = options["validation_data"]
     if options["validation_split"] and validation_data is None and arrays_source(*given) is not None:
         given, validation_data = split((*given,), options["validation_split"])
     train = arrays_source(
         *given, batch_size=options["batch_size"], class_weight=options["class_weight"],
-        seed=_seed(seed) if options["shuffle"] else None, epoch=options["initial_epoch"],
+        order=_order(model, seed) if options["shuffle"] else None, epoch=options["initial_epoch"],
     )  # fmt: skip
     if train is not None:
         options |= {"x": train, "y": None, "sample_weight": None, "class_weight": None, "shuffle": False}
@@ -192,10 +197,17 @@ def _count_blocks(options: dict[str, Any], name: str, source: Source) -> None:
         options[name] = len(source.blocks)
 
 
-def _seed(seed: int | None) -> int:
-    if seed is None:
-        seed = keras_private.get_random_seed()
-    return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
+def _order(model: keras.Model, seed: int | None) -> OrderOf:
+    """The order of an epoch's examples, as a function of their number and the epoch's."""
+
+    def order(n: int, epoch: int) -> np.ndarray | None:
+        if not model.built:  # its weights are drawn first
+            return None
+        if seed is None:
+            return batches.next_order(n)
+        return batches.epoch_order(n, seed, epoch, words_drawn(keras_private.all_layers(model)))
+
+    return order
 
 
 def _check_labels(model: keras.Model, *sources: Source) -> None:

@@ -6,14 +6,16 @@ batches in the same order.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
 from kerasnets._internal import keras_private
 from kerasnets._internal.keras_private import ArrayDataAdapter, DataAdapter, array_slicing, can_convert_arrays
-from kerasnets.batches import epoch_order
+
+#: From the number of examples and the number of the epoch.
+OrderOf: TypeAlias = Callable[[int, int], np.ndarray | None]
 
 
 class Blocks(DataAdapter):
@@ -50,31 +52,32 @@ class Blocks(DataAdapter):
 
 
 class Arrays(Blocks):
-    """Batches of arrays, in an order that is a function of (seed, epoch).
+    """Batches of arrays.
 
     Args:
         given: what a batch is made of, as Keras packs it: a nest of arrays and None, the examples on the first axis.
         batch_size: examples per batch; the last batch may be smaller.
-        seed: seed of the order, or None to keep the order of the arrays.
+        order: function of the number of examples and of the epoch's number to the order of the examples, called once
+            per epoch; it returns None as long as a batch only serves to build the model. None: the arrays' own order.
         epoch: the number of the first epoch, from 0.
 
     Attributes:
         building: whether Keras may still ask for a real batch, to build the model and its metrics from.
     """
 
-    def __init__(self, given, batch_size: int, seed: int | None = None, epoch: int = 0):
+    def __init__(self, given, batch_size: int, order: OrderOf | None = None, epoch: int = 0):
         super().__init__()
         self._given = given
         self.inputs = keras.tree.map_structure(_as_numpy, given)
         self._batch_size = batch_size = int(batch_size)
-        self.seed = seed
+        self._order_of = order
+        self._orders: tuple[int, np.ndarray] | None = None
         self.epoch = epoch
         self.n = len(leaves_of(self.inputs)[0])
         self.steps = -(-self.n // batch_size)
         self._full = self.n // batch_size
         self._device_leaves: list | None = None
         self._device_rows: tuple[Any, list] = (None, [])
-        self._host_order: tuple[Any, Any] = (None, None)
         self.building = True
 
     # Keras's side
@@ -151,9 +154,7 @@ class Arrays(Blocks):
 
     def batch(self, index: int):
         """Batch number `index` of this epoch as NumPy arrays."""
-        if self._host_order[0] != self.epoch:
-            self._host_order = self.epoch, self._order()
-        rows = self._host_order[1][index * self._batch_size : (index + 1) * self._batch_size]
+        rows = self._order()[index * self._batch_size : (index + 1) * self._batch_size]
         return self.pack([leaf[rows] for leaf in leaves_of(self.inputs)])
 
     # The engine's side
@@ -198,7 +199,12 @@ class Arrays(Blocks):
         return self.pack([leaf[: self._batch_size].copy() for leaf in leaves_of(self.inputs)])
 
     def _order(self) -> np.ndarray:
-        return np.arange(self.n) if self.seed is None else epoch_order(self.n, self.seed, self.epoch)
+        if self._orders is None or self._orders[0] != self.epoch:
+            order = None if self._order_of is None else self._order_of(self.n, self.epoch)
+            if order is None:
+                return np.arange(self.n)
+            self._orders = self.epoch, order
+        return self._orders[1]
 
 
 class _Batches:
@@ -228,7 +234,14 @@ def pack_like(structure, leaves: Sequence):
 
 
 def arrays_source(
-    x, y=None, sample_weight=None, *, batch_size=None, class_weight=None, seed: int | None = None, epoch: int = 0
+    x,
+    y=None,
+    sample_weight=None,
+    *,
+    batch_size=None,
+    class_weight=None,
+    order: OrderOf | None = None,
+    epoch: int = 0,
 ) -> Arrays | None:
     """The source of a data set that is given as arrays; None if it isn't, or if the arrays aren't dense numbers.
 
@@ -242,7 +255,7 @@ def arrays_source(
     )
     try:
         given = keras_private.batch_arrays(adapter)
-        return None if given is None else Arrays(given, adapter.batch_size, seed, epoch)
+        return None if given is None else Arrays(given, adapter.batch_size, order, epoch)
     except _NotDenseError:
         return None
 

@@ -52,6 +52,38 @@ def layouts_of(model: keras.Model) -> dict[int, Layout]:
     return layouts
 
 
+def positions_of(tensor: keras.KerasTensor) -> np.ndarray | None:
+    """Return the position in PyTorch of each feature of a symbolic vector.
+
+    None if the order is the same, or if PyTorch has no single order for these features.
+    """
+    inputs = _inputs_behind(tensor)
+    if not inputs:
+        return None
+    try:
+        (layout,) = _follow(keras.Model(inputs, tensor, name="behind"), None, {})
+    except (TypeError, ValueError):
+        return None
+    return layout if isinstance(layout, np.ndarray) and layout.ndim == 1 else None
+
+
+def _inputs_behind(tensor: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """Return the inputs of the graph that a vector is computed in; none if there are no feature maps in the graph."""
+    waiting, seen, inputs, has_maps = [tensor], set(), {}, False
+    while waiting:
+        current = waiting.pop()
+        has_maps |= len(current.shape) > 2
+        node = keras_private.node_behind(current)
+        if node is None:
+            return []
+        if node.is_input:
+            inputs[id(current)] = current
+        elif id(node) not in seen:
+            seen.add(id(node))
+            waiting.extend(node.input_tensors)
+    return list(inputs.values()) if has_maps else []
+
+
 def _follow(model: keras.Model, inputs: list[Layout] | None, layouts: dict[int, Layout]) -> list[Layout]:
     """Record the layout of each layer's input; return the layouts of the model's outputs."""
     nodes = keras_private.list_calls(model)

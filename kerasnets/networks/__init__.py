@@ -10,6 +10,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kerasnets._internal.arguments import check_integer
+from kerasnets._internal.torch_random import Generator, drawing_from
+
 if TYPE_CHECKING:
     from kerasnets import models
 
@@ -43,18 +46,20 @@ def definition(name: str) -> Callable:
     return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
 
 
-def build(name: str, /, **options: Any) -> "models.Model | models.Sequential":
-    """Build one of the tutorials' networks, initialized as PyTorch would.
+def build(name: str, /, *, seed: int | None = None, **options: Any) -> "models.Model | models.Sequential":
+    """Build one of the tutorials' networks, with the initial weights that PyTorch would draw.
 
     Args:
         name: one of :func:`list_networks`.
+        seed: the weights are those of the PyTorch original after ``torch.manual_seed(seed)``, bit for bit. None
+            continues what ``keras.utils.set_random_seed`` started, as PyTorch's global generator would.
         **options: the network's own options; each defaults to the tutorial's value.
 
     Returns:
         A Functional or Sequential ``keras.Model``, not compiled.
 
     Raises:
-        ValueError: there is no such network, or an option has a value the network can't take.
+        ValueError: there is no such network, or an option or `seed` has a value that it can't take.
         TypeError: the network has no such option.
 
     >>> model = kerasnets.build("NeuralNetwork", hidden=(128, 64))
@@ -64,4 +69,7 @@ def build(name: str, /, **options: Any) -> "models.Model | models.Sequential":
     for option in options:
         if option not in known:
             raise TypeError(f"The network {name!r} has no option {option!r}; its options are {', '.join(known)}.")
-    return function(**options)
+    if seed is None:
+        return function(**options)
+    with drawing_from(Generator(check_integer("seed", seed, low=0))):
+        return function(**options)
