@@ -86,12 +86,11 @@ def main(
 
 def train_one(train, dataset: str, dropout: float, out: Path) -> None:
     """The tutorial's training: NLLLoss, Adam, its line after each epoch."""
-    import keras
+    from kerasnets.training.callbacks import LossLine
 
     recipe = recipes.find("FashionNetwork", dataset, {"dropout": dropout} if dropout else {})
     kerasnets.build("FashionNetwork", **recipe.options).summary()
-    line = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print(f"Training loss: {logs['loss']:.4f}"))
-    result = train(recipe, out, callbacks=[line])
+    result = train(recipe, out, callbacks=[LossLine()])
     cli.finish(result, out)
 
 

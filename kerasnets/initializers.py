@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasnets._internal import keras_private
 from kerasnets._internal.torch_random import Generator, global_generator
 
 
@@ -83,9 +84,11 @@ class FanInUniform(keras.initializers.VarianceScaling):
 
     def _generator(self) -> Generator:
         if self.continues_stream:
-            return global_generator()
+            # In a stateless scope Keras only asks for a value to infer shapes from.
+            return global_generator().copy() if keras_private.in_stateless_scope() else global_generator()
         if isinstance(self.seed, keras.random.SeedGenerator):
-            return Generator(int(keras.ops.convert_to_numpy(self.seed.next())[0]))
+            state = keras.ops.convert_to_numpy(self.seed.next())  # its seed and how often it was asked
+            return Generator(int(np.random.SeedSequence(state.astype("uint32").tolist()).generate_state(1)[0]))
         return Generator(self.seed)
 
     def get_config(self) -> dict[str, Any]:

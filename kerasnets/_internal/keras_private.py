@@ -15,6 +15,7 @@ import keras
 
 try:
     from keras.src.backend.common import global_state
+    from keras.src.backend.common.stateless_scope import in_stateless_scope
     from keras.src.models.functional import Functional
     from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
     from keras.src.trainers.data_adapters import array_slicing, get_data_adapter
@@ -31,6 +32,10 @@ except ImportError as error:
     Functional = GeneratorDataAdapter = PyDatasetAdapter = TFDatasetAdapter = None
     array_slicing = get_data_adapter = ArrayDataAdapter = can_convert_arrays = None
     model_supports_jit = get_random_seed = global_seed_generator = None
+
+    def in_stateless_scope():  # noqa: D103
+        return False
+
 else:
     _IMPORT_ERROR = None
 
@@ -45,6 +50,7 @@ __all__ = [
     "can_convert_arrays",
     "get_data_adapter",
     "global_seed_generator",
+    "in_stateless_scope",
     "model_supports_jit",
 ]
 

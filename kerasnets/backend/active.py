@@ -12,7 +12,7 @@ from importlib import import_module
 from kerasnets.backend.choice import BACKENDS, backend, check_backend
 
 DEVICES = ("auto", "cpu", "gpu")
-PRECISIONS = ("float32", "tf32", "bfloat16")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float64")
 
 
 def _module():
@@ -129,8 +129,9 @@ def set_precision(name: str) -> None:
     Args:
         name: ``"float32"`` (the default on a CPU); ``"tf32"``: the factors of products are rounded to 10 bits of
             mantissa where the device has that (NVIDIA GPUs from Ampere on), and the rest is float32; ``"bfloat16"``:
-            layers compute in bfloat16 on float32 weights, Keras's policy ``mixed_bfloat16``. On such a GPU the backends
-            differ until this is called: PyTorch takes TF32 for convolutions, JAX and TensorFlow for products as well.
+            layers compute in bfloat16 on float32 weights, Keras's policy ``mixed_bfloat16``; ``"float64"``: as
+            :func:`set_dtype`. On such a GPU the backends differ until this is called: PyTorch takes TF32 for
+            convolutions, JAX and TensorFlow for products as well.
 
     Raises:
         ValueError: `name` is none of these.
@@ -139,7 +140,9 @@ def set_precision(name: str) -> None:
         raise ValueError(f"Unknown precision {name!r}; expected one of {', '.join(map(repr, PRECISIONS))}.")
     import keras
 
-    keras.config.set_dtype_policy("mixed_bfloat16" if name == "bfloat16" else "float32")
+    set_dtype("float64" if name == "float64" else "float32")
+    if name == "bfloat16":
+        keras.config.set_dtype_policy("mixed_bfloat16")
     _module().enable_tf32(name == "tf32")
 
 

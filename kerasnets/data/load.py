@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kerasnets._internal.arguments import check_choice
 from kerasnets.data import cache, sources
 from kerasnets.data.datasets import DATASETS, DEBIAN_PACKAGES, SAMPLE, Dataset, check_name
 from kerasnets.data.errors import DataNotFoundError
@@ -16,11 +17,11 @@ SAMPLE_FILE = Path(__file__).with_name("fashion_mnist_sample.npz")
 Arrays = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def _normalize(pixels: np.ndarray) -> np.ndarray:
-    """Pixels 0 to 255 as float32 in [-1, 1], bit for bit what ToTensor and Normalize((0.5,), (0.5,)) return."""
-    half = np.float32(0.5)
-    values = (np.arange(256, dtype=np.float32) / np.float32(255) - half) / half
-    scaled = np.empty(pixels.shape, np.float32)
+def _normalize(pixels: np.ndarray, dtype: str) -> np.ndarray:
+    """Pixels 0 to 255 as floats in [-1, 1], bit for bit what ToTensor and Normalize((0.5,), (0.5,)) return."""
+    half = np.array(0.5, dtype)
+    values = (np.arange(256, dtype=dtype) / np.array(255, dtype) - half) / half
+    scaled = np.empty(pixels.shape, dtype)
     for i in range(0, len(pixels), 1000):  # NumPy makes 8-byte indices: for all images, twice the result
         scaled[i : i + 1000] = values[pixels[i : i + 1000]]
     return scaled
@@ -91,7 +92,13 @@ def find_local_or_sample(name: str, say: Callable[[str], object] = print) -> str
     return SAMPLE
 
 
-def load_data(name: str = "fashion_mnist", root: str | os.PathLike | None = None, *, download: bool = True) -> Arrays:
+def load_data(
+    name: str = "fashion_mnist",
+    root: str | os.PathLike | None = None,
+    *,
+    download: bool = True,
+    dtype: str = "float32",
+) -> Arrays:
     """Load images and labels as NumPy arrays, with the values that ToTensor and Normalize((0.5,), (0.5,)) give.
 
     The files are looked for in `root`, in the folder named by the environment variable ``KERASNETS_DATA``, in the
@@ -111,18 +118,20 @@ def load_data(name: str = "fashion_mnist", root: str | os.PathLike | None = None
         root: a folder in torchvision's layout (``root/FashionMNIST/raw/train-images-idx3-ubyte`` …), or with the four
             IDX files themselves, plain or ``.gz``. If given, no other place is tried. The sample ignores it.
         download: whether torchvision may download a data set that isn't found.
+        dtype: of the images, ``"float32"`` or ``"float64"``, as PyTorch gives them with that default type.
 
     Returns:
-        ``((x, y), (x_test, y_test))``: images float32 (n, 28, 28), for ``"cifar10"`` (n, 32, 32, 3), in [-1, 1];
+        ``((x, y), (x_test, y_test))``: images of type `dtype` (n, 28, 28), for ``"cifar10"`` (n, 32, 32, 3), in [-1, 1];
         labels int64 (n,), as PyTorch's.
 
     Raises:
-        ValueError: `name` is not a data set of kerasnets, or ``KERASNETS_CACHE_LIMIT`` is not a number.
+        ValueError: `name` is not a data set of kerasnets, `dtype` is neither of these, or ``KERASNETS_CACHE_LIMIT`` is not a number.
         DataNotFoundError: the files were not found; the message says what was tried and what to do.
         DamagedDataError: a file is damaged or can't be read; the message names it.
     """
+    check_choice("dtype", dtype, ("float32", "float64"))
     x, y, x_test, y_test = load_arrays(name, root, download=download)
-    return (_normalize(x), y), (_normalize(x_test), y_test)
+    return (_normalize(x, dtype), y), (_normalize(x_test, dtype), y_test)
 
 
 def locations() -> list[tuple[str, str]]:

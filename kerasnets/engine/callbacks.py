@@ -37,7 +37,7 @@ def steps_between_looks(
                 strides.append(1)
         elif _looks_at_batches(callback, phase):
             strides.append(1)
-    return math.gcd(*strides) if strides else None
+    return math.gcd(*strides) or None
 
 
 def _looks_at_batches(callback: keras.callbacks.Callback, phase: str) -> bool:

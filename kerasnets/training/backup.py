@@ -191,7 +191,7 @@ class Backup(keras.callbacks.Callback):
         names = sorted(n for n in {*settings, *self.settings} if settings.get(n) != self.settings.get(n))
         differences = (
             f"other {name}"
-            if name in ("images", "labels")
+            if name in ("images", "labels", "batch order")
             else f"{name} {settings.get(name)!r}, not {self.settings.get(name)!r}"
             for name in names
         )

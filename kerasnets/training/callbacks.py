@@ -33,7 +33,27 @@ class EpochSeeds(keras.callbacks.Callback):
             backend.seed_global_generator(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
 
 
-class StepLog(keras.callbacks.Callback):
+class _LossSum(keras.callbacks.Callback):
+    """Adds up the losses of an epoch's batches, as the tutorials do; Keras logs their mean per example."""
+
+    def on_epoch_begin(self, epoch, logs=None):  # noqa: D102
+        self.sum = 0.0
+
+    def on_train_batch_end(self, batch, logs=None):  # noqa: D102
+        step, mean = batch + 1, float(logs["loss"])
+        if step == self.params["steps"] and (share := self._share_of_the_last_batch()) < 1.0:
+            # The fast fit stops before a smaller last batch, so that the sum is that of all batches before.
+            self.sum += (mean * (step - 1 + share) - self.sum) / share
+        else:
+            self.sum = mean * step
+
+    def _share_of_the_last_batch(self) -> float:
+        """Its size, as a share of the others'; 1 if it isn't known."""
+        samples, batch_size = self.params.get("samples"), self.params.get("batch_size")
+        return 1.0 if samples is None else (samples % batch_size or batch_size) / batch_size
+
+
+class StepLog(_LossSum):
     """Prints lines as the tutorials do: ``Epoch [1/5], Step [100/938], Loss: 1.1812``, the mean of the last batches.
 
     Args:
@@ -50,17 +70,29 @@ class StepLog(keras.callbacks.Callback):
         return self.every
 
     def on_epoch_begin(self, epoch, logs=None):  # noqa: D102
-        self._epoch, self._total = epoch, 0.0
+        super().on_epoch_begin(epoch)
+        self._epoch, self._before = epoch, 0.0
 
     def on_train_batch_end(self, batch, logs=None):  # noqa: D102
+        super().on_train_batch_end(batch, logs)
         step = batch + 1
         if step % self.every == 0:
-            # Keras logs the mean since the start of the epoch; all batches but the last have the same size.
-            total = float(logs["loss"]) * step
             epochs, steps = self.params["epochs"], self.params["steps"]
-            mean = (total - self._total) / self.every
+            mean = (self.sum - self._before) / self.every
             print(f"Epoch [{self._epoch + 1}/{epochs}], Step [{step}/{steps}], Loss: {mean:.4f}", flush=True)
-            self._total = total
+            self._before = self.sum
+
+
+class LossLine(_LossSum):
+    """Prints a line per epoch as "Working with neural networks" does: ``Training loss: 0.4978``, the batches' mean."""
+
+    @property
+    def looks_every(self) -> int:
+        """0: only where the steps stop anyway."""
+        return 0
+
+    def on_epoch_end(self, epoch, logs=None):  # noqa: D102
+        print(f"Training loss: {self.sum / self.params['steps']:.4f}", flush=True)
 
 
 class EpochLog(keras.callbacks.Callback):

@@ -116,7 +116,8 @@ def load_recipe_data(recipe: Recipe, arrays=None):
     Returns:
         ``((x, y), (x_test, y_test))``.
     """
-    (x, y), (x_test, y_test) = data.load_data(recipe.dataset) if arrays is None else arrays
+    dtype = "float64" if keras.config.floatx() == "float64" else "float32"
+    (x, y), (x_test, y_test) = data.load_data(recipe.dataset, dtype=dtype) if arrays is None else arrays
     if recipe.pad:
         around = [(0, 0), (recipe.pad, recipe.pad), (recipe.pad, recipe.pad)]
         x, x_test = (np.pad(images, around, constant_values=-1.0) for images in (x, x_test))
@@ -135,7 +136,8 @@ def train(
 ) -> Result:
     """Run a recipe: build, compile, fit, test.
 
-    The order of batches is seeded by (`seed`, epoch), so that every backend sees the same batches.
+    Initial weights and batches are those of PyTorch's program after ``torch.manual_seed(seed)``, on every backend:
+    without dropout, whose masks are each backend's own, the printed losses are the same but for rounding.
 
     Args:
         recipe: what to train, from :mod:`kerasnets.recipes`.
@@ -205,6 +207,7 @@ def _settings(recipe: Recipe, seed: int, x: np.ndarray, y: np.ndarray) -> dict[s
         "seed": seed,
         "images": digest(x),
         "labels": digest(y),
+        "batch order": "PyTorch's",  # before 0.2 another one
         "backend": backend.backend(),
         "dtype": keras.config.dtype_policy().name,
     }

@@ -3,4 +3,5 @@ from . import (
     originals as originals,
     parity as parity,
     relay as relay,
+    same_seed as same_seed,
 )

@@ -12,7 +12,7 @@ from kerasnets.verify.benchmark.native import Program
 from kerasnets.verify.benchmark.parent import Job
 
 
-class _FashionMNIST(datasets.FashionMNIST):
+class FashionMNIST(datasets.FashionMNIST):
     """torchvision's data set, with its own ``__getitem__``, on arrays that have been read already."""
 
     def __init__(self, images, labels, transform):
@@ -30,8 +30,8 @@ class Tutorial(Program):
         self.reading = time.perf_counter() - begin
         transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
         images, labels = x[: job.images], y[: job.images]
-        self.first = self._loader(_FashionMNIST(images[: job.batch_size], labels[: job.batch_size], transform))
-        self.loader = self._loader(_FashionMNIST(images, labels, transform))
+        self.first = self._loader(FashionMNIST(images[: job.batch_size], labels[: job.batch_size], transform))
+        self.loader = self._loader(FashionMNIST(images, labels, transform))
         self.prepare()
 
     def _loader(self, dataset) -> DataLoader:

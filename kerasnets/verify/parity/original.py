@@ -86,8 +86,7 @@ class Original:
         if variant.composed:
             for module in _batch_norms(self.model):
                 module.forward = functools.partial(_batch_norm, module)
-        options = {{"learning_rate": "lr"}.get(key, key): value for key, value in recipe.optimizer_options.items()}
-        self.optimizer = getattr(torch.optim, recipe.optimizer)(self.model.parameters(), **options)
+        self.optimizer = build_optimizer(recipe, self.model)
         self.scheduler = None
         if case.drops:
             drops = {key: value for key, value in case.drops.items() if key != "steps_per_epoch"}
@@ -157,6 +156,12 @@ def build_criterion(recipe: recipes.Recipe) -> Callable[[torch.Tensor, torch.Ten
     from_probabilities = options.pop("from_probabilities", False)
     loss = getattr(torch.nn, recipe.loss)(**options)
     return (lambda outputs, y: loss(torch.log(outputs), y)) if from_probabilities else loss
+
+
+def build_optimizer(recipe: recipes.Recipe, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimizer in PyTorch."""
+    options = {{"learning_rate": "lr"}.get(key, key): value for key, value in recipe.optimizer_options.items()}
+    return getattr(torch.optim, recipe.optimizer)(model.parameters(), **options)
 
 
 def _batch_norms(model: torch.nn.Module) -> list[torch.nn.Module]:
