@@ -58,8 +58,8 @@ def make_layers() -> list[object]:
 
 
 def train_a_network(folder: Path) -> None:
-    (x, y), (x_test, y_test) = kerasnets.load_data("fashion_mnist_sample", download=False)
-    model = kerasnets.build("NeuralNetwork", hidden=(64, 32))
+    (x, y), (x_test, y_test) = kerasnets.load_data("fashion_mnist_sample", download=False, dtype="float32")
+    model = kerasnets.build("NeuralNetwork", seed=42, hidden=(64, 32))
     model.compile(
         optimizer=optimizers.SGD(schedules.StepLR(0.1, step_size=1, steps_per_epoch=94), momentum=0.9),
         loss=losses.CrossEntropyLoss(),

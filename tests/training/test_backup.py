@@ -186,20 +186,34 @@ def test_a_backup_that_doesnt_fit_is_moved_aside(change, said, tmp_path, capsys)
     assert sorted(path.name for path in (tmp_path / "backup-1").iterdir()) == written
 
 
+def rewrite_records(folder, before, after):
+    """Replace a part of the record in every backup."""
+    for path in (folder / "backup").glob("epoch*"):
+        with zipfile.ZipFile(path) as archive:
+            contents = {name: archive.read(name) for name in archive.namelist()}
+        assert before in contents["run.json"]
+        contents["run.json"] = contents["run.json"].replace(before, after)
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in contents.items():
+                archive.writestr(name, content)
+
+
 def test_a_backup_of_another_backend_is_moved_aside(tmp_path, capsys):
     here = keras.config.backend()
     other = "jax" if here == "torch" else "torch"
     interrupted(tmp_path, 2)
-    for path in (tmp_path / "backup").glob("epoch*"):
-        with zipfile.ZipFile(path) as archive:
-            contents = {name: archive.read(name) for name in archive.namelist()}
-        assert f'"{here}"'.encode() in contents["run.json"]
-        contents["run.json"] = contents["run.json"].replace(f'"{here}"'.encode(), f'"{other}"'.encode())
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, content in contents.items():
-                archive.writestr(name, content)
+    rewrite_records(tmp_path, f'"{here}"'.encode(), f'"{other}"'.encode())
     train(tmp_path, [Stop(99)])
     assert f"backend '{other}', not '{here}'" in capsys.readouterr().out
+
+
+def test_a_backup_from_before_pytorchs_order_of_batches_is_moved_aside(tmp_path, capsys):
+    interrupted(tmp_path, 2)
+    rewrite_records(tmp_path, b'"batch order": "PyTorch\'s", ', b"")
+    result = train(tmp_path, [Stop(99)])
+    output = capsys.readouterr().out
+    assert "of another run (other batch order); it is now in" in output
+    assert len(result.train_loss) == EPOCHS
 
 
 def test_fewer_epochs_than_done(tmp_path, straight):
