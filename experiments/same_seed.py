@@ -70,8 +70,9 @@ def show(lines: dict[str, list[str]], settings: same_seed.Settings) -> None:
     differs = same_seed.first_difference(lines)
     labels = [", ".join(re.findall(r"\[(.*?)\]", line)) for line in lines[same_seed.TUTORIAL]]
     losses = zip(*([line.rpartition(" ")[2] for line in printed] for printed in lines.values()), strict=True)
+    recipe = settings.recipe
     cli.print_table(
-        f"{settings.recipe.network}, {settings.recipe.dataset}, seed {settings.seed}, {settings.dtype}: the printed losses",
+        f"The printed losses: {recipe.network}, {recipe.dataset}, seed {settings.seed}, {settings.dtype}",
         ("Epoch, Step", *lines, ""),
         [
             (label, *row, "← differs" if index == differs else "")

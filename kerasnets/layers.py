@@ -13,7 +13,7 @@ import numpy as np
 
 from kerasnets import initializers
 from kerasnets._internal.arguments import check_integer, check_number, is_real
-from kerasnets.interop.feature_order import positions_of
+from kerasnets._internal.feature_order import positions_of
 
 
 class _Named(keras.Layer):

@@ -33,7 +33,7 @@ except ImportError as error:
     array_slicing = get_data_adapter = ArrayDataAdapter = can_convert_arrays = None
     model_supports_jit = get_random_seed = global_seed_generator = None
 
-    def in_stateless_scope():  # noqa: D103
+    def in_stateless_scope():
         return False
 
 else:

@@ -1,8 +1,9 @@
 """PyTorch's random numbers on a CPU, drawn with NumPy: what follows ``torch.manual_seed(seed)``, on every backend.
 
-PyTorch's generator is the Mersenne Twister MT19937, seeded like NumPy's ``RandomState``, so that both give the same 32-bit
-words. How PyTorch makes numbers of these words isn't documented; it is read from its sources (``DistributionsHelper.h``,
-``TransformationHelper.h``, ``TensorFactories.cpp``), and the tests compare with the installed PyTorch.
+PyTorch's generator is the Mersenne Twister MT19937, seeded like NumPy's ``RandomState``, so both give the same 32-bit
+words. How PyTorch makes numbers of these words isn't documented; it is read from its sources
+(``DistributionsHelper.h``, ``TransformationHelper.h``, ``TensorFactories.cpp``), and the tests compare with the
+installed PyTorch.
 """
 
 import contextlib
@@ -40,7 +41,7 @@ class Generator:
         return copy.deepcopy(self)
 
     def integer64(self) -> int:
-        """A number of 64 bits, the first word on top: ``torch.empty((), dtype=torch.int64).random_()``, with its sign."""
+        """A number of 64 bits, the first word on top, as ``random_()`` of an int64 tensor draws it, with the sign."""
         high, low = self.words(2).tolist()
         return high << 32 | low
 

@@ -121,11 +121,12 @@ def load_data(
         dtype: of the images, ``"float32"`` or ``"float64"``, as PyTorch gives them with that default type.
 
     Returns:
-        ``((x, y), (x_test, y_test))``: images of type `dtype` (n, 28, 28), for ``"cifar10"`` (n, 32, 32, 3), in [-1, 1];
-        labels int64 (n,), as PyTorch's.
+        ``((x, y), (x_test, y_test))``: images of type `dtype` (n, 28, 28), for ``"cifar10"`` (n, 32, 32, 3), in
+        [-1, 1]; labels int64 (n,), as PyTorch's.
 
     Raises:
-        ValueError: `name` is not a data set of kerasnets, `dtype` is neither of these, or ``KERASNETS_CACHE_LIMIT`` is not a number.
+        ValueError: `name` is not a data set of kerasnets, `dtype` is neither of these, or ``KERASNETS_CACHE_LIMIT`` is
+            not a number.
         DataNotFoundError: the files were not found; the message says what was tried and what to do.
         DamagedDataError: a file is damaged or can't be read; the message names it.
     """

@@ -9,7 +9,7 @@ Keras and PyTorch, and each is derived from the model:
 - Names: a layer's ``torch_name`` (kerasnets' own layers have one) or its ``name``, then PyTorch's suffix. Layers of a
   nested model have that model's name and a dot as a prefix.
 - The order of axes: a kernel is (…, in, out) in Keras and (out, in, …) in PyTorch.
-- The order of flattened features, which :mod:`kerasnets.interop.feature_order` follows through the model's graph.
+- The order of flattened features, which :mod:`kerasnets._internal.feature_order` follows through the model's graph.
 """
 
 import math
@@ -23,8 +23,8 @@ import keras
 import numpy as np
 
 from kerasnets._internal.arrays import cast, to_numbers, to_numpy
+from kerasnets._internal.feature_order import Layout, layouts_of
 from kerasnets.interop import files
-from kerasnets.interop.feature_order import Layout, layouts_of
 
 # --- The mapping ------------------------------------------------------------------------------------------------------
 
@@ -223,7 +223,7 @@ def load_state_dict(model: keras.Model, source: Mapping[str, Any] | str | Path, 
 
     Args:
         model: a built Functional or Sequential model, on any backend. Its dtypes don't change. For features that are
-            flattened, reshaped or joined in the model, see :mod:`kerasnets.interop.feature_order`.
+            flattened, reshaped or joined in the model, see :mod:`kerasnets._internal.feature_order`.
         source: a dict of tensors or arrays, a ``.pt``/``.pth`` file (read with ``weights_only=True``) or a
             ``.safetensors`` file (read without PyTorch). It may be a checkpoint with the weights under
             ``"state_dict"``, ``"model_state_dict"`` or ``"model"``. The prefixes ``module.`` and ``_orig_mod.``, which

@@ -36,10 +36,10 @@ class EpochSeeds(keras.callbacks.Callback):
 class _LossSum(keras.callbacks.Callback):
     """Adds up the losses of an epoch's batches, as the tutorials do; Keras logs their mean per example."""
 
-    def on_epoch_begin(self, epoch, logs=None):  # noqa: D102
+    def on_epoch_begin(self, epoch, logs=None):
         self.sum = 0.0
 
-    def on_train_batch_end(self, batch, logs=None):  # noqa: D102
+    def on_train_batch_end(self, batch, logs=None):
         step, mean = batch + 1, float(logs["loss"])
         if step == self.params["steps"] and (share := self._share_of_the_last_batch()) < 1.0:
             # The fast fit stops before a smaller last batch, so that the sum is that of all batches before.
