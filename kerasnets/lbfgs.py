@@ -19,7 +19,7 @@ from keras import ops
 from kerasnets import backend
 from kerasnets._internal.arguments import check_integer, check_number
 from kerasnets._internal.arrays import to_numpy
-from kerasnets.models import check_images
+from kerasnets.engine.inputs import check_images
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import math
 import numbers
 import os
+import types
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,38 @@ def check_choice(name: str, value, choices: Collection[str]) -> str:
     if value not in choices:
         raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}.")
     return value
+
+
+_TORCH_CLASSES = {
+    ("torch.nn.modules.module", "Module"): "torch.nn.Module",
+    ("torch.optim.optimizer", "Optimizer"): "torch.optim.Optimizer",
+    ("torch.utils.data.dataset", "Dataset"): "torch.utils.data.Dataset",
+}
+
+
+def name_torch_object(value: Any) -> str | None:
+    """The name of a module, loss, optimizer, data set or ``functional`` of PyTorch's; None for anything else.
+
+    Does not import PyTorch. Keras's layers on the torch backend derive from ``torch.nn.Module``; they are Keras's.
+    """
+    if isinstance(value, types.FunctionType) and value.__module__ == "torch.nn.functional":
+        return f"torch.nn.functional.{value.__name__}"
+    cls = value if isinstance(value, type) else type(value)
+    bases = [(base.__module__, base.__name__) for base in cls.__mro__]
+    if any(module.partition(".")[0] == "keras" for module, _ in bases):
+        return None
+    for base, name in _TORCH_CLASSES.items():
+        if base in bases:
+            package = name.rpartition(".")[0]
+            known = cls.__module__.startswith(package) or base == (cls.__module__, cls.__name__)
+            return f"{package}.{cls.__name__}" if known else f"{cls.__name__} (a {name})"
+    return None
+
+
+def refuse_torch_model(function: str, model: Any) -> None:
+    """Raise a TypeError if `model`, which `function` got, is a PyTorch module."""
+    if name := name_torch_object(model):
+        raise TypeError(
+            f"{function} got PyTorch's {name}; expected a Keras model. Build the network in Keras, as kerasnets.build "
+            "does, and load the weights: kerasnets.load_state_dict(model, module.state_dict())."
+        )

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from kerasnets._internal.arguments import refuse_torch_model
 from kerasnets._internal.arrays import cast, to_numbers, to_numpy
 from kerasnets.interop import files
 from kerasnets.interop.feature_order import Layout, layouts_of
@@ -139,6 +140,7 @@ def entries(model: keras.Model) -> list[Entry]:
             inputs.
     """
     if not isinstance(model, keras.Model):
+        refuse_torch_model("kerasnets", model)
         raise TypeError(f"Expected a keras.Model, not {type(model).__name__}.")
     layouts = layouts_of(model)
     found: dict[str, Entry] = {}

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import keras
 import torch
 
-
 #: One capture at a time: those of two threads would share PyTorch's capture stream, and each would spoil the other.
 _CAPTURING = threading.Lock()
 
