@@ -19,6 +19,7 @@ Examples:
   python experiments/fashion_mnist.py --show networks --dataset fashion_mnist_sample --epochs 2
 """
 
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -116,6 +117,7 @@ def describe_hardest_class(result) -> str:
 def compare_normalizations(train, dataset: str) -> None:
     """Section 7.1: the same network and training on pixels at four scales."""
     from kerasnets import data
+    from kerasnets.engine.mistakes import LikelyMistakeWarning
 
     for name in list_datasets(dataset):
         rows = []
@@ -131,7 +133,9 @@ def compare_normalizations(train, dataset: str) -> None:
             images, test_images = (((array - zero) / one).astype("float32") for array in (x, x_test))
             print(f"\nNeuralNetwork on {name}, pixels {title}")
             arrays = (images, y), (test_images, y_test)
-            result = train(recipes.find("NeuralNetwork", name), None, verbose=cli.choose_verbose(), arrays=arrays)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", LikelyMistakeWarning)  # of raw pixels, which are the lesson
+                result = train(recipes.find("NeuralNetwork", name), None, verbose=cli.choose_verbose(), arrays=arrays)
             losses = [f"{loss:.4g}" for loss in (result.train_loss[0], result.train_loss[-1])]
             scale = f"{images.mean():z.2f} ± {images.std():.2f}"
             rows.append((title, scale, *losses, f"{result.test_accuracy:.2f} %"))

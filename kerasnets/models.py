@@ -156,7 +156,7 @@ class _Checked(_Base):
         if images is None:
             return
         check_images(images, self.input_shape)
-        check_scale(self, images, strict=True)
+        check_scale(self, images)
         loss = loss_with_check(self)
         if labels is None:
             if y is not None:

@@ -42,7 +42,7 @@ def check_stock(model: keras.Model, x, y=None, validation_data=None, *, with_los
     for images, labels in pairs:
         check_form(model, images, labels)
         if (array := as_array(images)) is not None:
-            check_scale(model, array, strict=False)
+            check_scale(model, array)
 
 
 def check_form(model: keras.Model, x, y=None) -> None:
@@ -116,18 +116,15 @@ _PASS = (
 _WEIGHS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
 
-def check_scale(model: keras.Model, images, *, strict: bool) -> None:
-    """Find pixels from 0 to 255 on the way to a layer with weights: with PyTorch's steps, the loss soon becomes NaN.
+def check_scale(model: keras.Model, images) -> None:
+    """Warn of pixels from 0 to 255 that reach a layer with weights: at PyTorch's learning rates the loss becomes NaN.
 
-    Looks at 100 images. A model that begins with ``Rescaling``, a normalization or a layer of your own may have them.
+    A warning, because Adam may cope, and a lesson may show what happens. A model that begins with ``Rescaling``, a
+    normalization or a layer of your own may take such pixels.
 
     Args:
         model: the model.
-        images: array or tensor (n, …).
-        strict: whether whole numbers up to more than 128 are an error; other large values are a warning.
-
-    Raises:
-        ValueError: `strict`, and the images are such pixels.
+        images: array or tensor (n, …), of which the first hundred are looked at.
     """
     if np.prod([int(size) for size in images.shape[1:]]) < 64 or not takes_scaled_images(model):
         return  # a table of numbers
@@ -137,13 +134,11 @@ def check_scale(model: keras.Model, images, *, strict: bool) -> None:
     low, high = float(sample.min()), float(sample.max())
     if not (low >= 0.0 and LARGE < high <= 255.0):
         return
-    text = (
+    warn_of(
+        model,
         f"The images have values from {low:g} to {high:g}; expected about -1 to 1, as load_data gives them. With raw "
-        f"pixels the loss easily becomes NaN. {_SCALE_THEM} Or begin the network with keras.layers.Rescaling."
+        f"pixels the loss easily becomes NaN. {_SCALE_THEM} Or begin the network with keras.layers.Rescaling.",
     )
-    if strict and high > 128.0 and bool((sample == np.floor(sample)).all()):
-        raise ValueError(text)
-    warn_of(model, text)
 
 
 def takes_scaled_images(model: keras.Model) -> bool:
