@@ -3,33 +3,51 @@
 An experiment's module docstring is its ``--help``; the parameters of its function are annotated with the options below.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeAlias
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from kerasnets import backend as backends
+from kerasnets._internal.arguments import check_known
 from kerasnets.data.datasets import GREY_NAMES
 
-if TYPE_CHECKING:
-    BackendName: TypeAlias = str
-    DatasetName: TypeAlias = str
-    DeviceName: TypeAlias = str
-    PrecisionName: TypeAlias = str
-else:  # typer shows these as choices; a type checker can't read a Literal of a variable
-    BackendName = Literal[tuple(backends.BACKENDS)]
-    DatasetName = Literal[tuple(GREY_NAMES)]
-    DeviceName = Literal[tuple(backends.DEVICES)]
-    PrecisionName = Literal[tuple(backends.PRECISIONS)]
+
+def choice(kind: str, names: Collection[str]) -> dict[str, Any]:
+    """Typer's arguments for an option or argument that is one of `names`: a wrong one gets "Did you mean".
+
+    Args:
+        kind: what the names are of, such as ``"backend"``.
+        names: the names, which --help lists.
+    """
+
+    def parse(value: str) -> str:
+        try:
+            check_known(kind, value, names)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        return value
+
+    return {"parser": parse, "metavar": f"[{'|'.join(names)}]"}
+
 
 Backend = Annotated[
-    BackendName | None,
-    typer.Option(help="Keras backend.  [default: KERAS_BACKEND, otherwise torch]", show_default=False),
+    str | None,
+    typer.Option(
+        help="Keras backend.  [default: KERAS_BACKEND, otherwise torch]",
+        show_default=False,
+        **choice("backend", backends.BACKENDS),
+    ),
 ]
-Device = Annotated[DeviceName, typer.Option(help="Where to compute; auto uses a GPU if there is one.")]
-
-Precision = Annotated[PrecisionName, typer.Option(help="Precision of matrix products and convolutions.")]
+Device = Annotated[
+    str,
+    typer.Option(help="Where to compute; auto uses a GPU if there is one.", **choice("device", backends.DEVICES)),
+]
+Precision = Annotated[
+    str,
+    typer.Option(help="Precision of matrix products and convolutions.", **choice("precision", backends.PRECISIONS)),
+]
 
 
 def OutOption(**options):  # noqa: N802 (it stands for a class of options)
@@ -38,10 +56,18 @@ def OutOption(**options):  # noqa: N802 (it stands for a class of options)
 
 
 Out = Annotated[Path, OutOption()]
-Dataset = Annotated[DatasetName, typer.Option(help="Data set; the sample comes with kerasnets, the others are full.")]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        help="Data set; the sample comes with kerasnets, the others are full.", **choice("data set", GREY_NAMES)
+    ),
+]
 LocalDataset = Annotated[
-    DatasetName | None,
-    typer.Option(help="Data set.  [default: the tutorial's if it is on this machine, otherwise the sample]"),
+    str | None,
+    typer.Option(
+        help="Data set.  [default: the tutorial's if it is on this machine, otherwise the sample]",
+        **choice("data set", GREY_NAMES),
+    ),
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs.  [default: the tutorial's]", show_default=False)]
 BatchSize = Annotated[
@@ -95,8 +121,7 @@ def choose_backends(names: str, say: Callable[[str], object] = print) -> list[st
     """
     order = names.split(",")
     for name in order:
-        if name not in backends.BACKENDS:
-            raise ValueError(f"Unknown backend {name!r}; expected some of {', '.join(map(repr, backends.BACKENDS))}.")
+        check_known("backend", name, backends.BACKENDS)
     for name in dict.fromkeys(name for name in order if not backends.is_installed(name)):
         say(f"The backend {name} is not installed and is left out. {backends.install_command(name)}")
     return [name for name in order if backends.is_installed(name)]

@@ -18,6 +18,8 @@ from keras import ops
 
 from kerasnets._internal.arrays import to_numbers, to_numpy
 
+__all__ = ["CrossEntropyLoss", "MSELoss", "NLLLoss"]
+
 REDUCTIONS = ("mean", "sum", "none")
 HALF = ("float16", "bfloat16")
 

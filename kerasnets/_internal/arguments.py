@@ -1,10 +1,11 @@
 """Argument checks shared by several modules; each returns the argument as a plain Python value."""
 
+import difflib
 import math
 import numbers
 import os
 import types
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,44 @@ def check_rate(name: str, value) -> float:
 def check_choice(name: str, value, choices: Collection[str]) -> str:
     """`value`, if it is one of `choices`; else a ValueError lists them."""
     if value not in choices:
-        raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}.")
+        raise ValueError(
+            f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}.{did_you_mean(value, choices)}"
+        )
     return value
+
+
+#: What other libraries call something → what it may be called here.
+_ALIASES = {"cuda": "gpu", "tf": "tensorflow", "fashion": "fashion_mnist", "digits": "mnist", "half": "bfloat16"}
+
+
+def find_near(value: Any, choices: Iterable[str], aliases: Mapping[str, str] = _ALIASES) -> str | None:
+    """The one of `choices` that was probably meant by `value`; None if none is near."""
+    if not isinstance(value, str):
+        return None
+    plain = {_plain(choice): choice for choice in choices}
+    wanted = _plain(value)
+    wanted = _plain(aliases.get(wanted.partition(":")[0], wanted))
+    near = difflib.get_close_matches(wanted, plain, n=1, cutoff=0.6)
+    return plain[near[0]] if near else None
+
+
+def _plain(name: str) -> str:
+    """`name` without what differs between libraries: FashionMNIST, fashion-mnist and fashion_mnist are one."""
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def did_you_mean(value: Any, choices: Iterable[str]) -> str:
+    """`` Did you mean 'torch'?``, to be added to a message; empty if nothing is near."""
+    near = find_near(value, choices)
+    return "" if near is None else f" Did you mean {near!r}?"
+
+
+def check_known(kind: str, value: Any, choices: Collection[str]) -> None:
+    """Raise a ValueError, with the choices and the nearest one, unless `value` is the name of a `kind`."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(
+            f"Unknown {kind} {value!r}; expected one of {', '.join(map(repr, choices))}.{did_you_mean(value, choices)}"
+        )
 
 
 _TORCH_CLASSES = {

@@ -51,8 +51,9 @@ def installed_backends() -> list[str]:
 
 def check_backend(name: str) -> None:
     """Raise the error that :func:`set_backend` documents unless the backend `name` can be used."""
-    if name not in BACKENDS:
-        raise ValueError(f"Unknown backend {name!r}; expected one of {', '.join(map(repr, BACKENDS))}.")
+    from kerasnets._internal.arguments import check_known  # here: the noxfile runs this file by itself
+
+    check_known("backend", name, BACKENDS)
     if not is_installed(name):
         raise ModuleNotFoundError(f"The backend {name!r} is not installed. {install_command(name)}", name=name)
 

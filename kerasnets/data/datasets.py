@@ -6,6 +6,8 @@ To add one that torchvision reads, add it to :data:`DATASETS`; command lines tak
 from dataclasses import dataclass
 from pathlib import Path
 
+from kerasnets._internal.arguments import check_known
+
 #: The four files of an IDX data set, images before labels; each may carry ``.gz``.
 IDX_FILES = (
     "train-images-idx3-ubyte",
@@ -97,8 +99,7 @@ SHA256 = {
 
 def check_name(name: str) -> None:
     """Raise a `ValueError` that lists the right names unless `name` is one of them."""
-    if name not in NAMES:
-        raise ValueError(f"Unknown data set {name!r}; expected one of {', '.join(map(repr, NAMES))}.")
+    check_known("data set", name, NAMES)
 
 
 def class_names(name: str = "fashion_mnist") -> list[str]:

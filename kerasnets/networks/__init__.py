@@ -4,13 +4,12 @@ Every image network takes float images ``(batch, height, width)``, in [-1, 1] as
 and adds the channel axis itself. Layers are named after the attributes of the PyTorch originals.
 """
 
-import difflib
 import inspect
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from kerasnets._internal.arguments import check_integer
+from kerasnets._internal.arguments import check_integer, check_known
 from kerasnets._internal.torch_random import Generator, drawing_from
 
 if TYPE_CHECKING:
@@ -39,10 +38,7 @@ def definition(name: str) -> Callable:
     Raises:
         ValueError: there is no such network.
     """
-    if not isinstance(name, str) or name not in _FILES:
-        near = difflib.get_close_matches(str(name), _FILES, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"Unknown network {name!r}; expected one of {', '.join(map(repr, _FILES))}.{hint}")
+    check_known("network", name, _FILES)
     return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
 
 

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from kerasnets._internal.arguments import check_known
 from kerasnets._internal.arrays import to_numpy
 from kerasnets._internal.atomic import replaced
 
@@ -157,8 +158,7 @@ def find_undrawable(text: str) -> set[str]:
 
 def words(lang: str) -> dict[str, str]:
     """The labels of the pictures in `lang`; in English, with a warning, if no font has Chinese characters."""
-    if lang not in WORDS:
-        raise ValueError(f"Unknown language {lang!r}; expected one of {', '.join(map(repr, WORDS))}.")
+    check_known("language", lang, WORDS)
     if find_undrawable("".join(WORDS[lang].values())):
         warnings.warn(
             "No font with Chinese characters was found, so the picture is labelled in English. Install one, for "

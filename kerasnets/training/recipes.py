@@ -18,7 +18,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from kerasnets._internal.arguments import check_integer
+from kerasnets._internal.arguments import check_integer, check_known
+from kerasnets.data.datasets import NAMES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,12 +151,12 @@ def find(network: str, dataset: str | None = None, options: Mapping[str, Any] | 
         The tutorial's recipe, or the nearest one, with data set and options changed, if no tutorial has these.
 
     Raises:
-        ValueError: there is no recipe for the network.
+        ValueError: there is no recipe for the network, or no such data set.
     """
     of_network = [recipe for recipe in RECIPES if recipe.network == network]
-    if not of_network:
-        names = dict.fromkeys(recipe.network for recipe in RECIPES)
-        raise ValueError(f"No recipe for the network {network!r}; expected one of {', '.join(map(repr, names))}.")
+    check_known("network", network, dict.fromkeys(recipe.network for recipe in RECIPES))
+    if dataset is not None:
+        check_known("data set", dataset, NAMES)
     wanted = {"dataset": dataset, "options": options}
     wanted = {name: value for name, value in wanted.items() if value is not None}
     nearest = max(of_network, key=lambda recipe: sum(getattr(recipe, name) == wanted[name] for name in wanted))

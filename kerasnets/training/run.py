@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from kerasnets import backend, data, losses, models, networks, optimizers
-from kerasnets._internal.arguments import check_integer, check_path
+from kerasnets._internal.arguments import check_integer, check_known, check_path
 from kerasnets._internal.arrays import to_numpy
 from kerasnets._internal.atomic import replaced, write_json
 from kerasnets.training.backup import Backup, digest
@@ -97,6 +97,8 @@ def shows_progress_bars() -> bool:
 
 def compile_recipe(recipe: Recipe) -> models.Model | models.Sequential:
     """The recipe's network with PyTorch's initial weights, compiled with the recipe's loss and optimizer."""
+    for kind, name, module in (("loss", recipe.loss, losses), ("optimizer", recipe.optimizer, optimizers)):
+        check_known(kind, name, [known for known in module.__all__ if known[0].isupper() and known != "Optimizer"])
     model = networks.build(recipe.network, **recipe.options)
     model.compile(
         optimizer=getattr(optimizers, recipe.optimizer)(**recipe.optimizer_options),

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the field writes it so)
 from torch import nn
 
+from kerasnets._internal.arguments import check_known
+
 
 def _linear_relu_stack(*sizes: int) -> nn.Sequential:
     """Linear layers of the given `sizes`, with ReLU between them."""
@@ -228,6 +230,5 @@ def build(name: str, **options: object) -> nn.Module:
         ValueError: the name or an option's value is unknown.
         TypeError: the network has no such option.
     """
-    if name not in ORIGINALS:
-        raise ValueError(f"Unknown network {name!r}; expected one of {', '.join(map(repr, ORIGINALS))}.")
+    check_known("network", name, ORIGINALS)
     return ORIGINALS[name](**options)
