@@ -1,5 +1,8 @@
 """Networks for handwritten digits, from raw matrices to named layers, before and after training: tutorial 004.
 
+MNIST doesn't come with kerasnets: torchvision downloads it (12 MB), or KERASNETS_DATA names its folder. Without it,
+--dataset fashion_mnist_sample runs every step on pictures of clothes.
+
 Examples:
   KERASNETS_DATA=path/to/data python experiments/digits.py
   python experiments/digits.py --dataset fashion_mnist_sample --backend jax
@@ -38,6 +41,8 @@ def main(
         arrays = data.load_data(dataset)
     except (data.DataNotFoundError, data.DamagedDataError) as error:
         cli.fail(error)
+    if dataset == "fashion_mnist_sample":
+        print("These are pictures of clothes. To see digits: --dataset mnist, which downloads MNIST (12 MB).\n")
     names = data.class_names(dataset)
     out.mkdir(parents=True, exist_ok=True)
 

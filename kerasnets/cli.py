@@ -12,6 +12,7 @@ import typer
 from kerasnets import backend as backends
 from kerasnets._internal.arguments import check_known
 from kerasnets.data.datasets import GREY_NAMES
+from kerasnets.data.errors import DataNotFoundError
 
 
 def choice(kind: str, names: Collection[str]) -> dict[str, Any]:
@@ -95,17 +96,20 @@ def run(main: Callable[..., None], description: str) -> None:
 def start(backend: str | None, device: str, precision: str = "float32") -> None:
     """Set backend, device and precision before Keras is imported; end the program if one is not available."""
     try:
-        if backend is not None:
+        if backend is None:
+            backends.check_backend(backends.backend())  # KERAS_BACKEND's
+        else:
             backends.set_backend(backend)
         backends.set_device(device)
         backends.set_precision(precision)
-    except (ModuleNotFoundError, RuntimeError) as error:
+    except (ValueError, ModuleNotFoundError, RuntimeError) as error:
         fail(error)
 
 
 def fail(error: Exception) -> NoReturn:
     """End the program with the error's message and exit code 1."""
-    typer.echo(f"Error: {error}", err=True)
+    text = error.for_commands if isinstance(error, DataNotFoundError) else str(error)
+    typer.echo(f"Error: {text}", err=True)
     raise typer.Exit(1)
 
 

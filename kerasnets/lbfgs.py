@@ -106,7 +106,7 @@ def _scipy_minimize() -> Callable[..., Any]:
     try:
         from scipy.optimize import minimize
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("L-BFGS needs SciPy: pip install scipy", name=error.name) from None
+        raise ModuleNotFoundError("L-BFGS needs SciPy: pip install scipy.", name=error.name) from None
     return minimize
 
 

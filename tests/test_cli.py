@@ -118,7 +118,7 @@ def test_missing_backends_are_left_out_with_the_way_to_install_them(monkeypatch)
     assert cli.choose_backends("torch,jax,torch", said.append) == ["torch", "torch"]
     (line,) = said
     assert "The backend jax is not installed" in line
-    assert "pip install 'kerasnets[jax]'" in line
+    assert "pip install -e '.[jax]'" in line
     with pytest.raises(ValueError, match="Unknown backend 'theano'; expected one of 'torch', 'jax', 'tensorflow'"):
         cli.choose_backends("torch,theano")
 

@@ -59,9 +59,14 @@ def check_backend(name: str) -> None:
 
 
 def install_command(name: str) -> str:
-    """A sentence with the pip command that installs the backend `name`."""
-    extra = f"[{BACKENDS[name].extra}]" if BACKENDS[name].extra else ""
-    return f"Install it with: pip install 'kerasnets{extra}' (in a checkout: pip install '.{extra}')."
+    """A sentence with the pip commands that install the backend `name`."""
+    known = BACKENDS[name]
+    if known.extra is None:
+        return "Install it with, in a clone of kerasnets: pip install -e ."
+    return (
+        f"Install it with, in a clone of kerasnets: pip install -e '.[{known.extra}]' (elsewhere: pip install "
+        f"{known.packages[0]})."
+    )
 
 
 def backend() -> str:
