@@ -21,6 +21,12 @@ from kerasnets._internal.arguments import check_integer, check_number
 from kerasnets._internal.arrays import to_numpy
 from kerasnets.engine.inputs import check_images
 
+__all__ = ["Minimum", "minimize"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 @dataclasses.dataclass(frozen=True)
 class Minimum:

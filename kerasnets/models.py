@@ -25,6 +25,13 @@ from kerasnets.engine.inputs import as_array, check_form, check_images, check_sc
 from kerasnets.engine.labels import loss_with_check
 from kerasnets.engine.mistakes import check_loss_fits, refuse_torch_objects
 
+__all__ = ["Model", "Sequential", "accelerate", "load_model"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: What the checks are mixed into.
 _Base: Any = keras.Model if TYPE_CHECKING else object
 

@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 
+def count(number: int, what: str) -> str:
+    """``"1 epoch"``, ``"2 epochs"``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def check_number(name: str, value: Any, low: float = 0.0, *, above: bool = False, below: float = math.inf) -> float:
     """`value` as a Python float, once it is a number in [`low`, `below`), or in (`low`, `below`) where `above`.
 

@@ -62,3 +62,7 @@ __all__ = [
     "value_and_gradients",
     "versions",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -21,6 +21,12 @@ from typing import Any
 from kerasnets._internal.arguments import check_integer, check_known
 from kerasnets.data.datasets import NAMES
 
+__all__ = ["RECIPES", "Recipe", "find", "remove_dropout"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
