@@ -27,7 +27,7 @@ def main(
 
     from kerasnets import plots
 
-    keras.utils.set_random_seed(seed)
+    cli.set_random_seed(seed)
     np.set_printoptions(precision=4, suppress=True, threshold=100)  # as PyTorch prints
     numbers = ops.convert_to_numpy
 

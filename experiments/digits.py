@@ -28,14 +28,15 @@ def main(
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
+    again: cli.Again = False,
 ) -> None:
     """Print each step of the tutorial in its order, then train its last network; draw pictures."""
     cli.start(backend, device)
-    import keras
+    cli.check_again(out, again)
 
     from kerasnets import batches, data, plots
 
-    keras.utils.set_random_seed(seed)
+    cli.set_random_seed(seed)
     np.set_printoptions(precision=4, suppress=True, threshold=100)  # as PyTorch prints
     try:
         arrays = data.load_data(dataset)
@@ -67,8 +68,7 @@ def main(
     result = cli.train(recipe, out, epochs, batch_size, seed, arrays=arrays, log_every=log_every)
     classify("after.png", result.model)
     print(f"The first test image is {names[y_test[0]]!r}: see before.png and after.png")
-    cli.print_written(out, ["image.png", "network2.png", "sequential.png", "before.png", "after.png"])
-    cli.finish(result, out)
+    cli.finish(result, out, ["image.png", "network2.png", "sequential.png", "before.png", "after.png"])
 
 
 def save_classification(out: Path, image: np.ndarray, names: list[str], file: str, model) -> None:

@@ -29,6 +29,7 @@ import typer
 
 import kerasnets
 from kerasnets import cli
+from kerasnets._internal.arguments import count
 from kerasnets.training import recipes
 
 NETWORKS = ("NeuralNetwork", "NeuralNetwork_v1", "ConvNeuralNetwork")
@@ -53,14 +54,19 @@ def main(
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
+    again: cli.Again = False,
 ) -> None:
     """Train, print what the tutorial prints, draw pictures."""
     cli.start(backend, device, precision)
     train = partial(cli.train, epochs=epochs, batch_size=batch_size, seed=seed, log_every=log_every)
     if show == "training":
-        train_one(train, network, dataset, out or Path("out/fashion_mnist") / network)
+        out = out or Path("out/fashion_mnist") / network
+        cli.check_again(out, again)
+        train_one(train, network, dataset, out)
         return
     out = out or Path("out/fashion_mnist")
+    if show in ("networks", "all"):
+        cli.check_again(out / NETWORKS[-1], again)  # the last one: a stopped run goes on
     out.mkdir(parents=True, exist_ok=True)
     if show == "all":
         train_one(train, network, dataset, out / network)
@@ -150,7 +156,7 @@ def compare_networks(train, dataset: str, out: Path) -> None:
         print(f"\n{network} on {dataset}")
         result = results[network] = train(recipes.find(network, dataset), out / network)
     cli.print_table(
-        f"{dataset}, {result.recipe.epochs} epochs, backend {result.backend} on {result.device}",
+        f"{dataset}, {count(result.recipe.epochs, 'epoch')}, backend {result.backend} on {result.device}",
         ("network", "parameters", "test", "tutorial", "last loss", "s/epoch"),
         [
             (

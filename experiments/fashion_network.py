@@ -55,10 +55,12 @@ def main(
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
+    again: cli.Again = False,
 ) -> None:
     """Train, print the tutorial's line after each epoch, draw pictures."""
     cli.start(backend, device, precision)
-    import keras
+    if show in ("training", "all"):
+        cli.check_again(out, again)
 
     from kerasnets import data
 
@@ -77,7 +79,7 @@ def main(
     }
     for name, step in steps.items():
         if show in (name, "all"):
-            keras.utils.set_random_seed(seed)
+            cli.set_random_seed(seed)
             try:
                 step()
             except (data.DataNotFoundError, data.DamagedDataError) as error:

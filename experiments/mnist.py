@@ -28,10 +28,12 @@ def main(
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
+    again: cli.Again = False,
 ) -> None:
     """Train, print what the tutorial prints, draw pictures."""
     cli.start(backend, device, precision)
     out = out or Path("out/mnist") / network
+    cli.check_again(out, again)
     result = cli.train(recipes.find(network, dataset), out, epochs, batch_size, seed, log_every=log_every)
     cli.finish(result, out)
 

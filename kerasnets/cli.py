@@ -3,6 +3,9 @@
 An experiment's module docstring is its ``--help``; the parameters of its function are annotated with the options below.
 """
 
+import json
+import shlex
+import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -10,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from kerasnets import backend as backends
-from kerasnets._internal.arguments import check_known
+from kerasnets._internal.arguments import check_known, count
 from kerasnets.data.datasets import GREY_NAMES
 from kerasnets.data.errors import DataNotFoundError
 
@@ -75,6 +78,7 @@ BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Images per step.  [default: the tutorial's]", show_default=False)
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of initial weights, batch order and dropout.")]
+Again = Annotated[bool, typer.Option("--again", help="Train again where a finished run is, and replace it.")]
 LogEvery = Annotated[
     int | None,
     typer.Option(
@@ -106,7 +110,14 @@ def start(backend: str | None, device: str, precision: str = "float32") -> None:
         fail(error)
 
 
-def fail(error: Exception) -> NoReturn:
+def set_random_seed(seed: int) -> None:
+    """``keras.utils.set_random_seed``, without importing TensorFlow on another backend."""
+    from kerasnets._internal import keras_private
+
+    keras_private.set_random_seed(seed)
+
+
+def fail(error: Exception | str) -> NoReturn:
     """End the program with the error's message and exit code 1."""
     text = error.for_commands if isinstance(error, DataNotFoundError) else str(error)
     typer.echo(f"Error: {text}", err=True)
@@ -138,6 +149,40 @@ def choose_verbose() -> str | int:
     return "auto" if training.shows_progress_bars() else 0
 
 
+def check_again(out: Path, again: bool) -> None:
+    """End the program if a finished run is in `out`, unless it is to be replaced."""
+    file = out / "result.json"
+    if again or not file.is_file() or has_backup(out):
+        return
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        epochs = len(found["train_loss"])
+        what = (
+            f"{found['network']} on {found['dataset']}, {count(epochs, 'epoch')}, test accuracy "
+            f"{found['test_accuracy']:.2f} %"
+        )
+    except (ValueError, KeyError, TypeError, OSError):
+        what = "its result.json can't be read"
+    fail(f"{out} has a finished run: {what}. Add --again to train again and replace it, or choose another --out.")
+
+
+def has_backup(out: Path) -> bool:
+    """Whether a run in `out` was stopped after at least one epoch, so that the same command resumes it."""
+    return any((out / "backup").glob("epoch-*.backup"))
+
+
+def command_line() -> str:
+    """The command that was given, to be given again."""
+    program, *arguments = sys.argv
+    if Path(program).name == "__main__.py":
+        start = ["python", "-m", Path(program).parent.name]
+    else:
+        start = ["python", program] if program.endswith(".py") else [Path(program).name]
+    chosen = backends.backend()
+    is_from_environment = chosen != backends.DEFAULT_BACKEND and not any("--backend" in word for word in arguments)
+    return (f"KERAS_BACKEND={chosen} " if is_from_environment else "") + shlex.join([*start, *arguments])
+
+
 def train(recipe, out: Path | None, epochs: int | None, batch_size: int | None, seed: int, **options):
     """Run a recipe with the changes of the command line, and print the test accuracy.
 
@@ -160,16 +205,27 @@ def train(recipe, out: Path | None, epochs: int | None, batch_size: int | None, 
         result = training.train(changed, seed=seed, out=out, **options)
     except (data.DataNotFoundError, data.DamagedDataError) as error:
         fail(error)
+    except KeyboardInterrupt:
+        resumes = out is not None and has_backup(out)
+        kept = "Stopped. The finished epochs are kept; this goes on" if resumes else "Stopped. This starts again"
+        typer.echo(f"\n{kept}: {command_line()}", err=True)
+        raise typer.Exit(130) from None
     print(f"Test Accuracy: {result.test_accuracy:.2f}%")
     return result
 
 
-def finish(result, out: Path) -> None:
-    """Draw the pictures of a training, and print its result next to the tutorial's."""
+def finish(result, out: Path, others: Iterable[str] = ()) -> None:
+    """Draw the pictures of a training, and print its result next to the tutorial's.
+
+    Args:
+        result: the ``training.Result``.
+        out: the folder.
+        others: the names of files that are there already, to be listed with the pictures.
+    """
     pictures = [*save_pictures(result, out), *save_learning_curves({result.recipe.name: result.train_loss}, out)]
     recipe = result.recipe
     print_table(
-        f"{recipe.dataset}, {recipe.epochs} epochs, backend {result.backend} on {result.device}",
+        f"{recipe.dataset}, {count(recipe.epochs, 'epoch')}, backend {result.backend} on {result.device}",
         ("network", "test accuracy", "tutorial", "last training loss", "seconds per epoch"),
         [
             (
@@ -181,7 +237,7 @@ def finish(result, out: Path) -> None:
             )
         ],
     )
-    print_written(out, ["result.json", "model.keras", *pictures])
+    print_written(out, ["result.json", "model.keras", *others, *pictures])
 
 
 def format_tutorial_accuracy(recipe) -> str:
@@ -213,16 +269,21 @@ def save_learning_curves(curves: dict[str, list[float]], out: Path) -> list[str]
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table with its first column aligned left and the others right; in colours if on a terminal."""
+    """Print a table with its first column aligned left and the others right; in colours if on a terminal.
+
+    It is as wide as its cells; on a narrower terminal they wrap.
+    """
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left")
+        table.add_column(column, justify="right" if i else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(str, row))
-    Console().print(table)
+    console = Console()
+    # Elsewhere rich takes 80 columns for the width.
+    (console if console.is_terminal else Console(width=1000)).print(table)
 
 
 def print_written(folder: Path, names: Iterable[str]) -> None:

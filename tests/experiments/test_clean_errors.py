@@ -11,6 +11,7 @@ from processes import ROOT, run
 
 pytestmark = pytest.mark.once
 
+
 @pytest.mark.parametrize("script", ["graph", "quickstart", "reproduce"])
 def test_a_wrong_backend_in_the_environment(script):
     done = run(f"experiments/{script}.py", backend="pytorch", check=False)
