@@ -1,4 +1,6 @@
-"""Networks for handwritten digits, from raw matrices to named layers, before and after training: tutorial 004.
+"""Networks for handwritten digits, from raw matrices to named layers, before and after training.
+
+From "Building neural networks with PyTorch".
 
 MNIST doesn't come with kerasnets: torchvision downloads it (12 MB), or KERASNETS_DATA names its folder. Without it,
 --dataset fashion_mnist_sample runs every step on pictures of clothes.

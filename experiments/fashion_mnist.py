@@ -1,7 +1,9 @@
-"""Train networks on images of clothes and compare them: tutorial 002, sections 6 to 7.2.2.
+"""Train networks on images of clothes and compare them.
 
-Without --show one network is trained, as in the tutorial; FashionNetwork is tutorial 003's. The other steps, in the
-tutorial's order:
+From "How to create a neural network with PyTorch", sections 6 to 7.2.2.
+
+Without --show one network is trained, as in the tutorial; FashionNetwork is from "Working with
+neural networks". The other steps, in the tutorial's order:
 
 - training: the network's structure, its training, predictions and confusion matrix (6, 7.2.1, 7.2.2)
 

@@ -1,4 +1,6 @@
-"""Train FashionNetwork with NLLLoss and Adam, with or without dropout: tutorial 003.
+"""Train FashionNetwork with NLLLoss and Adam, with or without dropout.
+
+From "Working with neural networks".
 
 Without --show the network is trained, as in the tutorial. The other steps, in the tutorial's order:
 

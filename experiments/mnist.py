@@ -1,4 +1,7 @@
-"""Train a network on handwritten digits: tutorial 002, section 6, and the networks of tutorials 001 and 004.
+"""Train a network on handwritten digits.
+
+NeuralNetwork is from "How to create a neural network with PyTorch", section 6, Net from "Neural Network", Network and
+Network2 from "Building neural networks with PyTorch".
 
 Examples:
   KERASNETS_DATA=path/to/data python experiments/mnist.py

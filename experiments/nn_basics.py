@@ -1,4 +1,6 @@
-"""A convolutional network, its shapes, its gradients and one training step: tutorial 001.
+"""A convolutional network, its shapes, its gradients and one training step.
+
+From "Neural Network", section 2.1.3 of the Chinese PyTorch Tutorial on Read the Docs.
 
 Examples:
   python experiments/nn_basics.py

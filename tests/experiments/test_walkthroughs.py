@@ -1,4 +1,4 @@
-"""The walkthroughs of tutorials 000, 001, 002 (§2 to 5) and 004: their sizes and numbers, beside what torch says."""
+"""The walkthroughs build_network, nn_basics, activations and digits: their numbers, beside what torch says."""
 
 import functools
 import json
