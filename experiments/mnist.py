@@ -31,6 +31,7 @@ def main(
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
+    lang: cli.Lang = "en",
     again: cli.Again = False,
 ) -> None:
     """Train, print what the tutorial prints, draw pictures."""
@@ -38,7 +39,7 @@ def main(
     out = out or Path("out/mnist") / network
     cli.check_again(out, again)
     result = cli.train(recipes.find(network, dataset), out, epochs, batch_size, seed, log_every=log_every)
-    cli.finish(result, out)
+    cli.finish(result, out, lang=lang)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ def main(
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
+    lang: cli.Lang = "en",
     again: cli.Again = False,
 ) -> None:
     """Train both networks, print a table, draw pictures."""
@@ -42,8 +43,8 @@ def main(
         results[network] = cli.train(recipe, out / network, epochs, batch_size, seed, log_every=log_every)
 
     last = results["ConvNeuralNetwork"]
-    pictures = cli.save_pictures(last, out)
-    pictures += cli.save_learning_curves({name: result.train_loss for name, result in results.items()}, out)
+    pictures = cli.save_pictures(last, out, lang)
+    pictures += cli.save_learning_curves({name: result.train_loss for name, result in results.items()}, out, lang)
     cli.print_table(
         f"{dataset}, {count(last.recipe.epochs, 'epoch')}, backend {last.backend} on {last.device}",
         ("network", "test accuracy", "seconds of training"),

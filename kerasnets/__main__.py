@@ -56,6 +56,7 @@ def train(
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
+    lang: cli.Lang = "en",
     again: cli.Again = False,
 ) -> None:
     """Train a network as its tutorial does, test it, and draw pictures.
@@ -67,7 +68,7 @@ def train(
     cli.check_again(out, again)
     recipe = recipes.find(network, dataset or data.find_local_or_sample(recipes.find(network).dataset))
     print(f"{network} on {recipe.dataset}, {cli.count(epochs or recipe.epochs, 'epoch')}, into {out}")
-    cli.finish(cli.train(recipe, out, epochs, batch_size, seed, log_every=log_every), out)
+    cli.finish(cli.train(recipe, out, epochs, batch_size, seed, log_every=log_every), out, lang=lang)
 
 
 @app.command()

@@ -78,6 +78,9 @@ BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Images per step.  [default: the tutorial's]", show_default=False)
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of initial weights, batch order and dropout.")]
+Lang = Annotated[
+    str, typer.Option(help="Language of the pictures and the classes in them.", **choice("language", ("en", "zh")))
+]
 Again = Annotated[bool, typer.Option("--again", help="Train again where a finished run is, and replace it.")]
 LogEvery = Annotated[
     int | None,
@@ -214,15 +217,19 @@ def train(recipe, out: Path | None, epochs: int | None, batch_size: int | None, 
     return result
 
 
-def finish(result, out: Path, others: Iterable[str] = ()) -> None:
+def finish(result, out: Path, others: Iterable[str] = (), lang: str = "en") -> None:
     """Draw the pictures of a training, and print its result next to the tutorial's.
 
     Args:
         result: the ``training.Result``.
         out: the folder.
         others: the names of files that are there already, to be listed with the pictures.
+        lang: language of the pictures.
     """
-    pictures = [*save_pictures(result, out), *save_learning_curves({result.recipe.name: result.train_loss}, out)]
+    pictures = [
+        *save_pictures(result, out, lang),
+        *save_learning_curves({result.recipe.name: result.train_loss}, out, lang),
+    ]
     recipe = result.recipe
     print_table(
         f"{recipe.dataset}, {count(recipe.epochs, 'epoch')}, backend {result.backend} on {result.device}",
@@ -245,26 +252,26 @@ def format_tutorial_accuracy(recipe) -> str:
     return "–" if recipe.document_accuracy is None else f"{recipe.document_accuracy:.2f} %"
 
 
-def save_pictures(result, out: Path) -> list[str]:
+def save_pictures(result, out: Path, lang: str = "en") -> list[str]:
     """Draw predictions and confusion matrix of the test images into `out`; returns the names of the files."""
     from kerasnets import data, plots
 
-    names = data.class_names(result.recipe.dataset)
+    names = {"class_names": data.class_names(result.recipe.dataset, lang), "lang": lang}
     labels, predicted = result.test_labels, result.predicted
     figures = {
-        "predictions.png": plots.predictions(result.test_images, labels, predicted, class_names=names),
-        "confusion_matrix.png": plots.confusion_matrix(labels, predicted, class_names=names),
+        "predictions.png": plots.predictions(result.test_images, labels, predicted, **names),
+        "confusion_matrix.png": plots.confusion_matrix(labels, predicted, **names),
     }
     for name, figure in figures.items():
         figure.savefig(out / name, dpi=100)
     return list(figures)
 
 
-def save_learning_curves(curves: dict[str, list[float]], out: Path) -> list[str]:
+def save_learning_curves(curves: dict[str, list[float]], out: Path, lang: str = "en") -> list[str]:
     """Draw training losses by epoch, one curve per network, into `out`; returns the name of the file."""
     from kerasnets import plots
 
-    plots.learning_curves(curves).savefig(out / "learning_curves.png", dpi=100)
+    plots.learning_curves(curves, lang=lang).savefig(out / "learning_curves.png", dpi=100)
     return ["learning_curves.png"]
 
 
