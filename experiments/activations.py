@@ -1,4 +1,6 @@
-"""Draw the activation functions and their derivatives, computed by the active backend: tutorial 002, section 4.3.
+"""Draw the activation functions and their derivatives, computed by the active backend.
+
+From "How to create a neural network with PyTorch", section 4.3.
 
 Examples:
   python experiments/activations.py

@@ -1,4 +1,6 @@
-"""Build NeuralNetwork and look at it layer by layer: tutorial 000, and tutorial 002, sections 2 to 5.
+"""Build NeuralNetwork and look at it layer by layer.
+
+From "Build the Neural Network", and from "How to create a neural network with PyTorch", sections 2 to 5.
 
 Examples:
   python experiments/build_network.py
@@ -27,7 +29,7 @@ def main(
 
     from kerasnets import plots
 
-    keras.utils.set_random_seed(seed)
+    cli.set_random_seed(seed)
     np.set_printoptions(precision=4, suppress=True, threshold=100)  # as PyTorch prints
     numbers = ops.convert_to_numpy
 
@@ -57,7 +59,7 @@ def main(
 
 
 def print_devices() -> None:
-    """Tutorial 002, section 2: devices, versions, CUDA."""
+    """Section 2: devices, versions, CUDA."""
     import keras
 
     print("Where to compute")
@@ -69,7 +71,7 @@ def print_devices() -> None:
 
 
 def print_layers() -> None:
-    """Tutorial 002, section 4: three images through each layer, and through a Sequential of them."""
+    """Section 4: three images through each layer, and through a Sequential of them."""
     import keras
     from keras import ops
 

@@ -1,4 +1,9 @@
-"""Networks for handwritten digits, from raw matrices to named layers, before and after training: tutorial 004.
+"""Networks for handwritten digits, from raw matrices to named layers, before and after training.
+
+From "Building neural networks with PyTorch".
+
+MNIST doesn't come with kerasnets: torchvision downloads it (12 MB), or KERASNETS_DATA names its folder. Without it,
+--dataset fashion_mnist_sample runs every step on pictures of clothes.
 
 Examples:
   KERASNETS_DATA=path/to/data python experiments/digits.py
@@ -25,19 +30,22 @@ def main(
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
+    again: cli.Again = False,
 ) -> None:
     """Print each step of the tutorial in its order, then train its last network; draw pictures."""
     cli.start(backend, device)
-    import keras
+    cli.check_again(out, again)
 
     from kerasnets import batches, data, plots
 
-    keras.utils.set_random_seed(seed)
+    cli.set_random_seed(seed)
     np.set_printoptions(precision=4, suppress=True, threshold=100)  # as PyTorch prints
     try:
         arrays = data.load_data(dataset)
     except (data.DataNotFoundError, data.DamagedDataError) as error:
         cli.fail(error)
+    if dataset == "fashion_mnist_sample":
+        print("These are pictures of clothes. To see digits: --dataset mnist, which downloads MNIST (12 MB).\n")
     names = data.class_names(dataset)
     out.mkdir(parents=True, exist_ok=True)
 
@@ -62,8 +70,7 @@ def main(
     result = cli.train(recipe, out, epochs, batch_size, seed, arrays=arrays, log_every=log_every)
     classify("after.png", result.model)
     print(f"The first test image is {names[y_test[0]]!r}: see before.png and after.png")
-    cli.print_written(out, ["image.png", "network2.png", "sequential.png", "before.png", "after.png"])
-    cli.finish(result, out)
+    cli.finish(result, out, ["image.png", "network2.png", "sequential.png", "before.png", "after.png"])
 
 
 def save_classification(out: Path, image: np.ndarray, names: list[str], file: str, model) -> None:

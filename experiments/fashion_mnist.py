@@ -1,7 +1,9 @@
-"""Train networks on images of clothes and compare them: tutorial 002, sections 6 to 7.2.2.
+"""Train networks on images of clothes and compare them.
 
-Without --show one network is trained, as in the tutorial; FashionNetwork is tutorial 003's. The other steps, in the
-tutorial's order:
+From "How to create a neural network with PyTorch", sections 6 to 7.2.2.
+
+Without --show one network is trained, as in the tutorial; FashionNetwork is from "Working with
+neural networks". The other steps, in the tutorial's order:
 
 - training: the network's structure, its training, predictions and confusion matrix (6, 7.2.1, 7.2.2)
 
@@ -19,6 +21,7 @@ Examples:
   python experiments/fashion_mnist.py --show networks --dataset fashion_mnist_sample --epochs 2
 """
 
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,6 +31,7 @@ import typer
 
 import kerasnets
 from kerasnets import cli
+from kerasnets._internal.arguments import count
 from kerasnets.training import recipes
 
 NETWORKS = ("NeuralNetwork", "NeuralNetwork_v1", "ConvNeuralNetwork")
@@ -52,14 +56,19 @@ def main(
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
+    again: cli.Again = False,
 ) -> None:
     """Train, print what the tutorial prints, draw pictures."""
     cli.start(backend, device, precision)
     train = partial(cli.train, epochs=epochs, batch_size=batch_size, seed=seed, log_every=log_every)
     if show == "training":
-        train_one(train, network, dataset, out or Path("out/fashion_mnist") / network)
+        out = out or Path("out/fashion_mnist") / network
+        cli.check_again(out, again)
+        train_one(train, network, dataset, out)
         return
     out = out or Path("out/fashion_mnist")
+    if show in ("networks", "all"):
+        cli.check_again(out / NETWORKS[-1], again)  # the last one: a stopped run goes on
     out.mkdir(parents=True, exist_ok=True)
     if show == "all":
         train_one(train, network, dataset, out / network)
@@ -116,6 +125,7 @@ def describe_hardest_class(result) -> str:
 def compare_normalizations(train, dataset: str) -> None:
     """Section 7.1: the same network and training on pixels at four scales."""
     from kerasnets import data
+    from kerasnets.engine.mistakes import LikelyMistakeWarning
 
     for name in list_datasets(dataset):
         rows = []
@@ -131,7 +141,9 @@ def compare_normalizations(train, dataset: str) -> None:
             images, test_images = (((array - zero) / one).astype("float32") for array in (x, x_test))
             print(f"\nNeuralNetwork on {name}, pixels {title}")
             arrays = (images, y), (test_images, y_test)
-            result = train(recipes.find("NeuralNetwork", name), None, verbose=cli.choose_verbose(), arrays=arrays)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", LikelyMistakeWarning)  # of raw pixels, which are the lesson
+                result = train(recipes.find("NeuralNetwork", name), None, verbose=cli.choose_verbose(), arrays=arrays)
             losses = [f"{loss:.4g}" for loss in (result.train_loss[0], result.train_loss[-1])]
             scale = f"{images.mean():z.2f} ± {images.std():.2f}"
             rows.append((title, scale, *losses, f"{result.test_accuracy:.2f} %"))
@@ -146,7 +158,7 @@ def compare_networks(train, dataset: str, out: Path) -> None:
         print(f"\n{network} on {dataset}")
         result = results[network] = train(recipes.find(network, dataset), out / network)
     cli.print_table(
-        f"{dataset}, {result.recipe.epochs} epochs, backend {result.backend} on {result.device}",
+        f"{dataset}, {count(result.recipe.epochs, 'epoch')}, backend {result.backend} on {result.device}",
         ("network", "parameters", "test", "tutorial", "last loss", "s/epoch"),
         [
             (

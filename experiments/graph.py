@@ -1,4 +1,4 @@
-"""Draw a network: layers, autograd graph, files for Netron, and the diagrams of tutorial 003.
+"""Draw a network: layers, autograd graph, files for Netron, and the diagrams of "Working with neural networks".
 
 The network is not trained. Graphviz with pydot, torchviz and onnx are used if they are installed; otherwise a line says
 what is missing. Netron (netron.app) opens model.keras and model.onnx.
@@ -108,7 +108,7 @@ def save_for_netron(model, out: Path) -> list[str]:
 
 
 def draw_diagrams(model, out: Path, lang: str) -> list[str]:
-    """Draw tutorial 003's single neuron, and the network's fully connected layers as columns of neurons."""
+    """Draw a single neuron, as in the tutorial, and the network's fully connected layers as columns of neurons."""
     from kerasnets import layers, plots
 
     plots.neuron(lang=lang).savefig(out / "neuron.png", dpi=100)

@@ -1,4 +1,7 @@
-"""Train a network on handwritten digits: tutorial 002, section 6, and the networks of tutorials 001 and 004.
+"""Train a network on handwritten digits.
+
+NeuralNetwork is from "How to create a neural network with PyTorch", section 6, Net from "Neural Network", Network and
+Network2 from "Building neural networks with PyTorch".
 
 Examples:
   KERASNETS_DATA=path/to/data python experiments/mnist.py
@@ -28,12 +31,15 @@ def main(
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
+    lang: cli.Lang = "en",
+    again: cli.Again = False,
 ) -> None:
     """Train, print what the tutorial prints, draw pictures."""
     cli.start(backend, device, precision)
     out = out or Path("out/mnist") / network
+    cli.check_again(out, again)
     result = cli.train(recipes.find(network, dataset), out, epochs, batch_size, seed, log_every=log_every)
-    cli.finish(result, out)
+    cli.finish(result, out, lang=lang)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""A convolutional network, its shapes, its gradients and one training step: tutorial 001.
+"""A convolutional network, its shapes, its gradients and one training step.
+
+From "Neural Network", section 2.1.3 of the Chinese PyTorch Tutorial on Read the Docs.
 
 Examples:
   python experiments/nn_basics.py
@@ -27,7 +29,7 @@ def main(
 
     from kerasnets import plots
 
-    keras.utils.set_random_seed(seed)
+    cli.set_random_seed(seed)
     np.set_printoptions(precision=4, suppress=True, threshold=100)  # as PyTorch prints
 
     print(f"Keras {keras.__version__} on {backends.backend()}")
@@ -89,20 +91,37 @@ def print_step(net, images) -> None:
     print("\nThe mean squared error against 0 … 9")
     y = ops.reshape(ops.arange(10, dtype="float32"), (1, 10))
     criterion = losses.MSELoss()
-    print(f"Loss: {numbers(criterion(y, net(images))):.6f}")
+    before = float(numbers(criterion(y, net(images))))
+    print(f"Loss: {before:.6f}")
 
     print("\nOne step of SGD: weight = weight - learning_rate * gradient")
     bias, start = net.get_layer("fc1").bias, net.get_weights()
     _, gradients = backends.value_and_gradients(net, lambda outputs: criterion(y, outputs), images)
     print(f"fc1.bias before: {numbers(bias)}")
     print(f"its gradient: {numbers(gradients[-1])}")
-    # The tutorial's rate is borderline for 1350 features at once: from some initial weights (about one in fifteen, in
-    # PyTorch as well) the step overshoots the minimum and ends higher than before.
     for rate in (0.01, 0.001):
         net.set_weights(start)
         optimizers.SGD(rate).apply(gradients, net.trainable_variables)
         print(f"Learning rate {rate}, fc1.bias after: {numbers(bias)}")
         print(f"Learning rate {rate}, loss after: {numbers(criterion(y, net(images))):.6f}")
+        describe_step(rate, before, float(numbers(criterion(y, net(images)))), gradients)
+
+
+def describe_step(rate: float, before: float, after: float, gradients) -> None:
+    """Compare the fall of the loss with what its slope promises: rate · Σ gradient²."""
+    from keras import ops
+
+    promised = rate * sum(float(ops.convert_to_numpy(ops.sum(ops.square(gradient)))) for gradient in gradients)
+    print(
+        f"  The slope promises a fall by {promised:.3f}; the loss {'rises' if after > before else 'falls'} by ", end=""
+    )
+    print(f"{abs(after - before):.3f}.", end=" ")
+    if after > before:
+        print("The step is so long that it lands beyond the minimum, higher than before: take a smaller rate.")
+    elif after < before - 0.5 * promised:
+        print("The loss is nearly straight over so short a step.")
+    else:
+        print("The step is long: the loss curves upwards on the way.")
 
 
 if __name__ == "__main__":

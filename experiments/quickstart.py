@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from kerasnets import cli
+from kerasnets._internal.arguments import count
 from kerasnets.training import recipes
 
 QuickEpochs = Annotated[int, typer.Option(min=1, help="Epochs.")]
@@ -29,9 +30,12 @@ def main(
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
+    lang: cli.Lang = "en",
+    again: cli.Again = False,
 ) -> None:
     """Train both networks, print a table, draw pictures."""
     cli.start(backend, device, precision)
+    cli.check_again(out / "ConvNeuralNetwork", again)  # the last one: a stopped run goes on
     results = {}
     for network in ("NeuralNetwork", "ConvNeuralNetwork"):
         print(f"{network} on {dataset}")
@@ -39,10 +43,10 @@ def main(
         results[network] = cli.train(recipe, out / network, epochs, batch_size, seed, log_every=log_every)
 
     last = results["ConvNeuralNetwork"]
-    pictures = cli.save_pictures(last, out)
-    pictures += cli.save_learning_curves({name: result.train_loss for name, result in results.items()}, out)
+    pictures = cli.save_pictures(last, out, lang)
+    pictures += cli.save_learning_curves({name: result.train_loss for name, result in results.items()}, out, lang)
     cli.print_table(
-        f"{dataset}, {last.recipe.epochs} epochs, backend {last.backend} on {last.device}",
+        f"{dataset}, {count(last.recipe.epochs, 'epoch')}, backend {last.backend} on {last.device}",
         ("network", "test accuracy", "seconds of training"),
         [(name, f"{r.test_accuracy:.2f} %", f"{sum(r.epoch_seconds):.1f}") for name, r in results.items()],
     )

@@ -1,3 +1,5 @@
+__version__: str
+
 from . import (
     backend as backend,
     batches as batches,

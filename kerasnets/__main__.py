@@ -1,21 +1,74 @@
-"""``python -m kerasnets info`` shows what is installed and usable, and what to do about the rest.
+"""The command ``kerasnets``, also ``python -m kerasnets``; without arguments it prints its help.
 
-``python -m kerasnets clear-cache`` removes the arrays that `load_data` keeps in the user's cache.
+A further command is a function with ``@app.command()``. The experiments have commands of their own.
 """
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kerasnets import backend, data
+import kerasnets
+from kerasnets import backend, cli, data, networks
+from kerasnets.training import recipes
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"kerasnets {kerasnets.__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
     """The classic PyTorch beginners' networks as Keras 3 models."""
+
+
+@app.command("networks")
+def show_networks() -> None:
+    """List the networks, and the options that kerasnets.build takes for each."""
+    cli.start(None, "auto")
+    for name in networks.list_networks():
+        print(f"{name}\n  {networks.summary_of(name)}\n  Options: {networks.options_of(name)}")
+
+
+@app.command()
+def train(
+    network: Annotated[
+        str,
+        typer.Argument(
+            help="Which network.", **(cli.choice("network", networks.list_networks()) | {"metavar": "NETWORK"})
+        ),
+    ],
+    backend: cli.Backend = None,
+    device: cli.Device = "auto",
+    precision: cli.Precision = "float32",
+    out: Annotated[Path | None, cli.OutOption(show_default="out/NETWORK")] = None,
+    dataset: cli.LocalDataset = None,
+    epochs: cli.Epochs = None,
+    batch_size: cli.BatchSize = None,
+    seed: cli.Seed = 0,
+    log_every: cli.LogEvery = None,
+    lang: cli.Lang = "en",
+    again: cli.Again = False,
+) -> None:
+    """Train a network as its tutorial does, test it, and draw pictures.
+
+    A run that was stopped goes on when the same command is given again.
+    """
+    cli.start(backend, device, precision)
+    out = out or Path("out") / network
+    cli.check_again(out, again)
+    recipe = recipes.find(network, dataset or data.find_local_or_sample(recipes.find(network).dataset))
+    print(f"{network} on {recipe.dataset}, {cli.count(epochs or recipe.epochs, 'epoch')}, into {out}")
+    cli.finish(cli.train(recipe, out, epochs, batch_size, seed, log_every=log_every), out, lang=lang)
 
 
 @app.command()

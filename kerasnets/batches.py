@@ -7,6 +7,13 @@ import numpy as np
 from kerasnets._internal.arguments import check_integer
 from kerasnets._internal.torch_random import Generator, global_generator
 
+__all__ = ["epoch_order", "next_order"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: The words that an iteration over a DataLoader draws: 64 bits for its workers' seed, 64 for its sampler's.
 _WORDS_PER_EPOCH = 4
 

@@ -3,33 +3,55 @@
 An experiment's module docstring is its ``--help``; the parameters of its function are annotated with the options below.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+import shlex
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeAlias
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from kerasnets import backend as backends
+from kerasnets._internal.arguments import check_known, count
 from kerasnets.data.datasets import GREY_NAMES
+from kerasnets.data.errors import DataNotFoundError
 
-if TYPE_CHECKING:
-    BackendName: TypeAlias = str
-    DatasetName: TypeAlias = str
-    DeviceName: TypeAlias = str
-    PrecisionName: TypeAlias = str
-else:  # typer shows these as choices; a type checker can't read a Literal of a variable
-    BackendName = Literal[tuple(backends.BACKENDS)]
-    DatasetName = Literal[tuple(GREY_NAMES)]
-    DeviceName = Literal[tuple(backends.DEVICES)]
-    PrecisionName = Literal[tuple(backends.PRECISIONS)]
+
+def choice(kind: str, names: Collection[str]) -> dict[str, Any]:
+    """Typer's arguments for an option or argument that is one of `names`: a wrong one gets "Did you mean".
+
+    Args:
+        kind: what the names are of, such as ``"backend"``.
+        names: the names, which --help lists.
+    """
+
+    def parse(value: str) -> str:
+        try:
+            check_known(kind, value, names)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        return value
+
+    return {"parser": parse, "metavar": f"[{'|'.join(names)}]"}
+
 
 Backend = Annotated[
-    BackendName | None,
-    typer.Option(help="Keras backend.  [default: KERAS_BACKEND, otherwise torch]", show_default=False),
+    str | None,
+    typer.Option(
+        help="Keras backend.  [default: KERAS_BACKEND, otherwise torch]",
+        show_default=False,
+        **choice("backend", backends.BACKENDS),
+    ),
 ]
-Device = Annotated[DeviceName, typer.Option(help="Where to compute; auto uses a GPU if there is one.")]
-
-Precision = Annotated[PrecisionName, typer.Option(help="Precision of matrix products and convolutions.")]
+Device = Annotated[
+    str,
+    typer.Option(help="Where to compute; auto uses a GPU if there is one.", **choice("device", backends.DEVICES)),
+]
+Precision = Annotated[
+    str,
+    typer.Option(help="Precision of matrix products and convolutions.", **choice("precision", backends.PRECISIONS)),
+]
 
 
 def OutOption(**options):  # noqa: N802 (it stands for a class of options)
@@ -38,16 +60,28 @@ def OutOption(**options):  # noqa: N802 (it stands for a class of options)
 
 
 Out = Annotated[Path, OutOption()]
-Dataset = Annotated[DatasetName, typer.Option(help="Data set; the sample comes with kerasnets, the others are full.")]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        help="Data set; the sample comes with kerasnets, the others are full.", **choice("data set", GREY_NAMES)
+    ),
+]
 LocalDataset = Annotated[
-    DatasetName | None,
-    typer.Option(help="Data set.  [default: the tutorial's if it is on this machine, otherwise the sample]"),
+    str | None,
+    typer.Option(
+        help="Data set.  [default: the tutorial's if it is on this machine, otherwise the sample]",
+        **choice("data set", GREY_NAMES),
+    ),
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs.  [default: the tutorial's]", show_default=False)]
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Images per step.  [default: the tutorial's]", show_default=False)
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of initial weights, batch order and dropout.")]
+Lang = Annotated[
+    str, typer.Option(help="Language of the pictures and the classes in them.", **choice("language", ("en", "zh")))
+]
+Again = Annotated[bool, typer.Option("--again", help="Train again where a finished run is, and replace it.")]
 LogEvery = Annotated[
     int | None,
     typer.Option(
@@ -69,17 +103,27 @@ def run(main: Callable[..., None], description: str) -> None:
 def start(backend: str | None, device: str, precision: str = "float32") -> None:
     """Set backend, device and precision before Keras is imported; end the program if one is not available."""
     try:
-        if backend is not None:
+        if backend is None:
+            backends.check_backend(backends.backend())  # KERAS_BACKEND's
+        else:
             backends.set_backend(backend)
         backends.set_device(device)
         backends.set_precision(precision)
-    except (ModuleNotFoundError, RuntimeError) as error:
+    except (ValueError, ModuleNotFoundError, RuntimeError) as error:
         fail(error)
 
 
-def fail(error: Exception) -> NoReturn:
+def set_random_seed(seed: int) -> None:
+    """``keras.utils.set_random_seed``, without importing TensorFlow on another backend."""
+    from kerasnets._internal import keras_private
+
+    keras_private.set_random_seed(seed)
+
+
+def fail(error: Exception | str) -> NoReturn:
     """End the program with the error's message and exit code 1."""
-    typer.echo(f"Error: {error}", err=True)
+    text = error.for_commands if isinstance(error, DataNotFoundError) else str(error)
+    typer.echo(f"Error: {text}", err=True)
     raise typer.Exit(1)
 
 
@@ -95,8 +139,7 @@ def choose_backends(names: str, say: Callable[[str], object] = print) -> list[st
     """
     order = names.split(",")
     for name in order:
-        if name not in backends.BACKENDS:
-            raise ValueError(f"Unknown backend {name!r}; expected some of {', '.join(map(repr, backends.BACKENDS))}.")
+        check_known("backend", name, backends.BACKENDS)
     for name in dict.fromkeys(name for name in order if not backends.is_installed(name)):
         say(f"The backend {name} is not installed and is left out. {backends.install_command(name)}")
     return [name for name in order if backends.is_installed(name)]
@@ -107,6 +150,40 @@ def choose_verbose() -> str | int:
     from kerasnets import training
 
     return "auto" if training.shows_progress_bars() else 0
+
+
+def check_again(out: Path, again: bool) -> None:
+    """End the program if a finished run is in `out`, unless it is to be replaced."""
+    file = out / "result.json"
+    if again or not file.is_file() or has_backup(out):
+        return
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        epochs = len(found["train_loss"])
+        what = (
+            f"{found['network']} on {found['dataset']}, {count(epochs, 'epoch')}, test accuracy "
+            f"{found['test_accuracy']:.2f} %"
+        )
+    except (ValueError, KeyError, TypeError, OSError):
+        what = "its result.json can't be read"
+    fail(f"{out} has a finished run: {what}. Add --again to train again and replace it, or choose another --out.")
+
+
+def has_backup(out: Path) -> bool:
+    """Whether a run in `out` was stopped after at least one epoch, so that the same command resumes it."""
+    return any((out / "backup").glob("epoch-*.backup"))
+
+
+def command_line() -> str:
+    """The command that was given, to be given again."""
+    program, *arguments = sys.argv
+    if Path(program).name == "__main__.py":
+        start = ["python", "-m", Path(program).parent.name]
+    else:
+        start = ["python", program] if program.endswith(".py") else [Path(program).name]
+    chosen = backends.backend()
+    is_from_environment = chosen != backends.DEFAULT_BACKEND and not any("--backend" in word for word in arguments)
+    return (f"KERAS_BACKEND={chosen} " if is_from_environment else "") + shlex.join([*start, *arguments])
 
 
 def train(recipe, out: Path | None, epochs: int | None, batch_size: int | None, seed: int, **options):
@@ -131,16 +208,31 @@ def train(recipe, out: Path | None, epochs: int | None, batch_size: int | None, 
         result = training.train(changed, seed=seed, out=out, **options)
     except (data.DataNotFoundError, data.DamagedDataError) as error:
         fail(error)
+    except KeyboardInterrupt:
+        resumes = out is not None and has_backup(out)
+        kept = "Stopped. The finished epochs are kept; this goes on" if resumes else "Stopped. This starts again"
+        typer.echo(f"\n{kept}: {command_line()}", err=True)
+        raise typer.Exit(130) from None
     print(f"Test Accuracy: {result.test_accuracy:.2f}%")
     return result
 
 
-def finish(result, out: Path) -> None:
-    """Draw the pictures of a training, and print its result next to the tutorial's."""
-    pictures = [*save_pictures(result, out), *save_learning_curves({result.recipe.name: result.train_loss}, out)]
+def finish(result, out: Path, others: Iterable[str] = (), lang: str = "en") -> None:
+    """Draw the pictures of a training, and print its result next to the tutorial's.
+
+    Args:
+        result: the ``training.Result``.
+        out: the folder.
+        others: the names of files that are there already, to be listed with the pictures.
+        lang: language of the pictures.
+    """
+    pictures = [
+        *save_pictures(result, out, lang),
+        *save_learning_curves({result.recipe.name: result.train_loss}, out, lang),
+    ]
     recipe = result.recipe
     print_table(
-        f"{recipe.dataset}, {recipe.epochs} epochs, backend {result.backend} on {result.device}",
+        f"{recipe.dataset}, {count(recipe.epochs, 'epoch')}, backend {result.backend} on {result.device}",
         ("network", "test accuracy", "tutorial", "last training loss", "seconds per epoch"),
         [
             (
@@ -152,7 +244,7 @@ def finish(result, out: Path) -> None:
             )
         ],
     )
-    print_written(out, ["result.json", "model.keras", *pictures])
+    print_written(out, ["result.json", "model.keras", *others, *pictures])
 
 
 def format_tutorial_accuracy(recipe) -> str:
@@ -160,40 +252,45 @@ def format_tutorial_accuracy(recipe) -> str:
     return "–" if recipe.document_accuracy is None else f"{recipe.document_accuracy:.2f} %"
 
 
-def save_pictures(result, out: Path) -> list[str]:
+def save_pictures(result, out: Path, lang: str = "en") -> list[str]:
     """Draw predictions and confusion matrix of the test images into `out`; returns the names of the files."""
     from kerasnets import data, plots
 
-    names = data.class_names(result.recipe.dataset)
+    names = {"class_names": data.class_names(result.recipe.dataset, lang), "lang": lang}
     labels, predicted = result.test_labels, result.predicted
     figures = {
-        "predictions.png": plots.predictions(result.test_images, labels, predicted, class_names=names),
-        "confusion_matrix.png": plots.confusion_matrix(labels, predicted, class_names=names),
+        "predictions.png": plots.predictions(result.test_images, labels, predicted, **names),
+        "confusion_matrix.png": plots.confusion_matrix(labels, predicted, **names),
     }
     for name, figure in figures.items():
         figure.savefig(out / name, dpi=100)
     return list(figures)
 
 
-def save_learning_curves(curves: dict[str, list[float]], out: Path) -> list[str]:
+def save_learning_curves(curves: dict[str, list[float]], out: Path, lang: str = "en") -> list[str]:
     """Draw training losses by epoch, one curve per network, into `out`; returns the name of the file."""
     from kerasnets import plots
 
-    plots.learning_curves(curves).savefig(out / "learning_curves.png", dpi=100)
+    plots.learning_curves(curves, lang=lang).savefig(out / "learning_curves.png", dpi=100)
     return ["learning_curves.png"]
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table with its first column aligned left and the others right; in colours if on a terminal."""
+    """Print a table with its first column aligned left and the others right; in colours if on a terminal.
+
+    It is as wide as its cells; on a narrower terminal they wrap.
+    """
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left")
+        table.add_column(column, justify="right" if i else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(str, row))
-    Console().print(table)
+    console = Console()
+    # Elsewhere rich takes 80 columns for the width.
+    (console if console.is_terminal else Console(width=1000)).print(table)
 
 
 def print_written(folder: Path, names: Iterable[str]) -> None:

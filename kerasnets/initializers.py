@@ -14,6 +14,12 @@ import numpy as np
 from kerasnets._internal import keras_private
 from kerasnets._internal.torch_random import Generator, global_generator
 
+__all__ = ["FanInUniform"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class FanInUniform(keras.initializers.VarianceScaling):

@@ -15,6 +15,12 @@ from kerasnets import initializers
 from kerasnets._internal.arguments import check_integer, check_number, is_real
 from kerasnets._internal.feature_order import positions_of
 
+__all__ = ["BatchNormalization", "Conv2D", "Flatten", "LeakyReLU", "Linear"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 class _Named(keras.Layer):
     """Mix-in for a layer with weights: its attribute path in the original, which begins its ``state_dict`` names."""

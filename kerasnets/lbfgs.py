@@ -19,7 +19,13 @@ from keras import ops
 from kerasnets import backend
 from kerasnets._internal.arguments import check_integer, check_number
 from kerasnets._internal.arrays import to_numpy
-from kerasnets.models import check_images
+from kerasnets.engine.inputs import check_images
+
+__all__ = ["Minimum", "minimize"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +112,7 @@ def _scipy_minimize() -> Callable[..., Any]:
     try:
         from scipy.optimize import minimize
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("L-BFGS needs SciPy: pip install scipy", name=error.name) from None
+        raise ModuleNotFoundError("L-BFGS needs SciPy: pip install scipy.", name=error.name) from None
     return minimize
 
 

@@ -17,6 +17,14 @@ import numpy as np
 from keras import ops
 
 from kerasnets._internal.arrays import to_numbers, to_numpy
+from kerasnets._internal.show import as_call
+
+__all__ = ["CrossEntropyLoss", "MSELoss", "NLLLoss"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 REDUCTIONS = ("mean", "sum", "none")
 HALF = ("float16", "bfloat16")
@@ -45,6 +53,9 @@ class _Loss(keras.losses.Loss):
         if self.reduction == "none":
             return losses
         return _mean(losses) if self.reduction == "mean" else ops.sum(losses)
+
+    def __repr__(self):
+        return as_call(self, self.get_config())
 
     def _aligned(self, weight, losses):
         """Return `weight` with as many axes as `losses`; one number per sample belongs to the first axis."""

@@ -16,32 +16,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 
 from kerasnets import backend, engine, layers, losses
 from kerasnets._internal import keras_private
-from kerasnets._internal.arguments import check_integer, check_number, check_path
+from kerasnets._internal.arguments import check_integer, check_number, check_path, refuse_torch_model
 from kerasnets.engine.fallback import is_graph
+from kerasnets.engine.inputs import as_array, check_form, check_images, check_scale, check_type, is_empty
 from kerasnets.engine.labels import loss_with_check
+from kerasnets.engine.mistakes import check_loss_fits, refuse_torch_objects
+
+__all__ = ["Model", "Sequential", "accelerate", "load_model"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 #: What the checks are mixed into.
 _Base: Any = keras.Model if TYPE_CHECKING else object
-
-
-def _one_array(value):
-    """The one array or tensor of a data set, also as ``[array]`` or ``{name: array}``; None for anything else."""
-    if isinstance(value, list | tuple | dict) and len(value) == 1:
-        value = next(iter(value.values() if isinstance(value, dict) else value))
-    is_array = hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "__getitem__")
-    return value if is_array else None
-
-
-def _is_empty(x) -> bool:
-    """Whether `x` is a list, a dict or a loader with nothing in it."""
-    try:
-        return not hasattr(x, "shape") and len(x) == 0
-    except TypeError:  # no length, or a loader that doesn't know its own
-        return False
 
 
 def _fast(accelerate: bool | None) -> bool:
@@ -51,14 +43,18 @@ def _fast(accelerate: bool | None) -> bool:
 class _Checked(_Base):
     """Checks the arrays given to ``fit``, ``evaluate`` and the like; data in other forms goes through unchecked."""
 
+    #: Tells the engine that its own checks have been made here.
+    checks_arrays = True
+
     def compile(self, *args, **kwargs):
         """``keras.Model.compile``; a saved model keeps ``jit_compile`` as given here, ``"auto"`` by default.
 
         Keras saves what ``"auto"`` resolved to: a model from JAX, where that is True, would run through
         ``torch.compile`` on torch, where it is False, and a model from torch would run uncompiled on JAX.
         """
-        super().compile(*args, **kwargs)
         given = inspect.signature(keras.Model.compile).bind(self, *args, **kwargs)
+        refuse_torch_objects(given.arguments.get("loss"), given.arguments.get("optimizer"))
+        super().compile(*args, **kwargs)
         self.given_jit_compile = given.arguments.get("jit_compile", "auto")
         keras_private.compile_record(self).config["jit_compile"] = self.given_jit_compile
 
@@ -153,17 +149,21 @@ class _Checked(_Base):
             needs_labels: whether images without labels are an error.
 
         Raises:
-            ValueError: shapes, lengths or label values don't fit the model; the message names them.
-            TypeError: the images are not floats, or the labels are not an array.
+            ValueError: shapes, lengths, label values or the loss don't fit the model; the message names them.
+            TypeError: the images are not floats, or images or labels are not an array.
         """
         if x is None:
             raise TypeError("The images are None; expected an array or a data set.")
-        if _is_empty(x):
+        if is_empty(x):
             raise ValueError(f"The {type(x).__name__} of images is empty; expected an array or a data set.")
-        images, labels = _one_array(x), _one_array(y)
+        check_form(self, x, y)
+        if needs_labels:
+            check_loss_fits(self, strict=True)
+        images, labels = as_array(x), as_array(y)
         if images is None:
             return
         check_images(images, self.input_shape)
+        check_scale(self, images)
         loss = loss_with_check(self)
         if labels is None:
             if y is not None:
@@ -190,7 +190,7 @@ class _Checked(_Base):
             right = shape[1:] in ((), (1,)) or (shape[1:] == (classes,) and isinstance(loss, losses.CrossEntropyLoss))
         if not right:
             raise ValueError(f"The labels have shape {shape}; expected {whole} for {type(loss).__name__}.")
-        _check_type("labels", labels)
+        check_type("labels", labels)
         loss.check_targets(labels, classes)
 
     def _check_last_batch(self, n: int, batch_size: int) -> None:
@@ -204,45 +204,6 @@ class _Checked(_Base):
                     f"normalisation {layer.name!r} can't take a variance. Leave one image out, or choose another "
                     "batch_size."
                 )
-
-
-def check_images(x, input_shape: tuple[int | None, ...]) -> None:
-    """Check that `x` is an array of images that a model with `input_shape` takes.
-
-    Args:
-        x: array or tensor ``(n, *input_shape[1:])`` of floats.
-        input_shape: the model's, with None for the batch axis.
-
-    Raises:
-        TypeError: `x` is not an array of floats (raw 0…255 pixels, text, objects).
-        ValueError: `x` has another shape, or is empty.
-    """
-    expected = tuple(input_shape[1:])
-    shape = tuple(x.shape)
-    text = "(n, " + ", ".join(map(str, expected)) + ")"
-    if shape[1:] != expected:
-        hint = ""
-        if shape == expected:
-            hint = " A single image needs the batch axis, too: x[None]."
-        elif len(shape) == len(expected) + 2 and 1 in (shape[1], shape[-1]):
-            hint = " Leave the channel axis out: the network adds its own."
-        raise ValueError(f"The images have shape {shape}; expected {text}.{hint}")
-    if shape[0] == 0:
-        raise ValueError(f"The images have shape {shape}: there are no images. Expected {text} with n of at least 1.")
-    dtype = keras.backend.standardize_dtype(x.dtype) if not isinstance(x, np.ndarray) else x.dtype.name
-    if "float" not in dtype:
-        hint = " Pixels 0…255 become such by x.astype('float32') / 127.5 - 1." if dtype == "uint8" else ""
-        raise TypeError(f"The images are of type {dtype}; expected floats in [-1, 1], as load_data gives them.{hint}")
-    _check_type("images", x)
-
-
-def _check_type(what: str, array) -> None:
-    """Refuse types that one backend takes and another doesn't."""
-    dtype = getattr(array, "dtype", None)
-    if isinstance(dtype, np.dtype) and (not dtype.isnative or dtype.name in ("uint64", "longdouble", "float128")):
-        order = " in foreign byte order" if not dtype.isnative else ""
-        better = "float32" if dtype.kind == "f" else "int64"
-        raise TypeError(f"The {what} are of type {dtype.name}{order}; expected {better}: {what}.astype({better!r}).")
 
 
 def _check_given(name: str, method, model: keras.Model, *args, **kwargs) -> None:
@@ -329,6 +290,7 @@ def accelerate(model: keras.Model, *, trust: bool = False) -> keras.Model:
         TypeError: `model` is not a Functional or Sequential model.
     """
     if not is_graph(model):
+        refuse_torch_model("accelerate", model)
         raise TypeError(f"accelerate got a {type(model).__name__}; expected a Functional or Sequential keras.Model.")
     model.__dict__["_kerasnets_trust"] = bool(trust)
     if not isinstance(model, _Checked):

@@ -56,7 +56,7 @@ def test_unknown_backend_in_the_environment():
 def test_backend_not_installed_gives_the_command(name):
     if kerasnets.backend.is_installed(name):
         pytest.skip(f"{name} is installed here")
-    with pytest.raises(ModuleNotFoundError, match=rf"pip install 'kerasnets\[{name}\]'"):
+    with pytest.raises(ModuleNotFoundError, match=rf"pip install -e '\.\[{name}\]'"):
         kerasnets.set_backend(name)
 
 
@@ -104,7 +104,7 @@ def test_info_lists_versions_backends_devices_and_data():
         assert word in text
     for name in ("jax", "tensorflow"):
         if not kerasnets.backend.is_installed(name):
-            assert f"pip install 'kerasnets[{name}]'" in text
+            assert f"pip install -e '.[{name}]'" in text
 
 
 @pytest.mark.parametrize("first", ["kerasnets", "keras"])

@@ -73,8 +73,43 @@ def test_train_keeps_what_the_command_line_leaves_out(monkeypatch, capsys):
 
 
 def test_choices_are_the_backends_and_the_data_sets_of_the_networks(no_data):
-    assert typing.get_args(cli.BackendName) == tuple(backend.BACKENDS)
-    assert set(typing.get_args(cli.DatasetName)) == set(data.NAMES) - {"cifar10"}  # in colours, 32×32
+    assert shown_of(cli.Backend) == list(backend.BACKENDS)
+    assert set(shown_of(cli.Dataset)) == set(data.NAMES) - {"cifar10"}  # in colours, 32×32
+
+
+def shown_of(option):
+    """The choices that --help shows of an option."""
+    return typing.get_args(option)[1].metavar.strip("[]").split("|")
+
+
+@pytest.mark.parametrize(
+    ("option", "typed", "meant"),
+    [
+        ("--backend", "pytorch", "torch"),
+        ("--backend", "Jax", "jax"),
+        ("--device", "cuda", "gpu"),
+        ("--device", "cuda:0", "gpu"),
+        ("--dataset", "FashionMNIST", "fashion_mnist"),
+        ("--dataset", "minst", "mnist"),
+        ("--precision", "bf16", "bfloat16"),
+    ],
+)
+def test_a_wrong_choice_gets_the_near_one(option, typed, meant, monkeypatch, capsys):
+    def main(
+        backend: cli.Backend = None,
+        device: cli.Device = "auto",
+        dataset: cli.Dataset = "mnist",
+        precision: cli.Precision = "float32",
+    ) -> None:
+        raise AssertionError("it ran")
+
+    monkeypatch.setattr("sys.argv", ["script.py", option, typed])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main, "Do it.")
+    assert ended.value.code == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"Unknown {option.strip('-').replace('dataset', 'data set')} {typed!r}" in said
+    assert f"Did you mean {meant!r}?" in said
 
 
 def test_missing_backends_are_left_out_with_the_way_to_install_them(monkeypatch):
@@ -83,8 +118,8 @@ def test_missing_backends_are_left_out_with_the_way_to_install_them(monkeypatch)
     assert cli.choose_backends("torch,jax,torch", said.append) == ["torch", "torch"]
     (line,) = said
     assert "The backend jax is not installed" in line
-    assert "pip install 'kerasnets[jax]'" in line
-    with pytest.raises(ValueError, match="Unknown backend 'theano'; expected some of 'torch', 'jax', 'tensorflow'"):
+    assert "pip install -e '.[jax]'" in line
+    with pytest.raises(ValueError, match="Unknown backend 'theano'; expected one of 'torch', 'jax', 'tensorflow'"):
         cli.choose_backends("torch,theano")
 
 

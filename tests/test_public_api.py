@@ -20,6 +20,16 @@ def attributes_of(module: str) -> set[str]:
     }
 
 
+def test_type_checkers_take_the_stubs_names_for_public():
+    """A name that a stub imports without ``as`` is private to mypy and pyright."""
+    stubs = sorted((ROOT / "kerasnets").rglob("*.pyi"))
+    assert len(stubs) >= 3
+    for stub in stubs:
+        for node in ast.walk(ast.parse(stub.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert all(alias.asname == alias.name for alias in node.names), f"{stub}, line {node.lineno}"
+
+
 def test_names_of_the_package():
     imported = {alias.name for node in ast.walk(TREE) if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert set(kerasnets.__all__) <= attributes_of("kerasnets") | imported

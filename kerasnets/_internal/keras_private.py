@@ -7,6 +7,7 @@ to stock Keras. The three hooks of Keras's optimizers that ours override are in 
 import contextlib
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -25,13 +26,14 @@ try:
     from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
     from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
     from keras.src.trainers.trainer import model_supports_jit
+    from keras.src.utils import module_utils
     from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED, get_random_seed
 except ImportError as error:
     _IMPORT_ERROR: str | None = str(error)
     DataAdapter = object  # which ours derives from
     Functional = GeneratorDataAdapter = PyDatasetAdapter = TFDatasetAdapter = None
     array_slicing = get_data_adapter = ArrayDataAdapter = can_convert_arrays = None
-    model_supports_jit = get_random_seed = global_seed_generator = None
+    module_utils = model_supports_jit = get_random_seed = global_seed_generator = None
 
     def in_stateless_scope():
         return False
@@ -252,6 +254,29 @@ def set_global_attribute(name: str, value: Any) -> None:
     """Keep a value in Keras's global state."""
     if not _IMPORT_ERROR:
         global_state.set_global_attribute(name, value)
+
+
+@contextlib.contextmanager
+def tensorflow_left_out() -> Iterator[None]:
+    """Inside, Keras on another backend doesn't look whether TensorFlow is installed, unless it is imported already.
+
+    ``set_random_seed`` and ``model.save`` import it to ask, which takes seconds and writes lines to the terminal.
+    """
+    lazy = vars(getattr(module_utils, "tensorflow", object))
+    if keras.config.backend() == "tensorflow" or "tensorflow" in sys.modules or "_available" not in lazy:
+        yield
+        return
+    known, module_utils.tensorflow._available = lazy["_available"], False
+    try:
+        yield
+    finally:
+        module_utils.tensorflow._available = known
+
+
+def set_random_seed(seed: int) -> None:
+    """``keras.utils.set_random_seed``, without importing TensorFlow on another backend."""
+    with tensorflow_left_out():
+        keras.utils.set_random_seed(seed)
 
 
 def global_seed() -> int | None:

@@ -26,6 +26,7 @@ from kerasnets.backend.choice import (
     DEFAULT_BACKEND,
     accelerated,
     backend,
+    check_backend,
     install_command,
     installed_backends,
     is_installed,
@@ -41,6 +42,7 @@ __all__ = [
     "PRECISIONS",
     "accelerated",
     "backend",
+    "check_backend",
     "cuda",
     "device",
     "devices",
@@ -60,3 +62,7 @@ __all__ = [
     "value_and_gradients",
     "versions",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

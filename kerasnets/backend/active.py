@@ -9,6 +9,7 @@ import os
 import sys
 from importlib import import_module
 
+from kerasnets._internal.arguments import check_known
 from kerasnets.backend.choice import BACKENDS, backend, check_backend
 
 DEVICES = ("auto", "cpu", "gpu")
@@ -44,8 +45,7 @@ def set_device(device: str) -> None:
         ValueError: `device` is none of these.
         RuntimeError: a GPU was asked for and the backend sees none, or the device was chosen too late.
     """
-    if device not in DEVICES:
-        raise ValueError(f"Unknown device {device!r}; expected one of {', '.join(map(repr, DEVICES))}.")
+    check_known("device", device, DEVICES)
     if device == "auto":
         return
     if device == "cpu":
@@ -136,8 +136,7 @@ def set_precision(name: str) -> None:
     Raises:
         ValueError: `name` is none of these.
     """
-    if name not in PRECISIONS:
-        raise ValueError(f"Unknown precision {name!r}; expected one of {', '.join(map(repr, PRECISIONS))}.")
+    check_known("precision", name, PRECISIONS)
     import keras
 
     set_dtype("float64" if name == "float64" else "float32")

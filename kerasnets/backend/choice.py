@@ -51,16 +51,22 @@ def installed_backends() -> list[str]:
 
 def check_backend(name: str) -> None:
     """Raise the error that :func:`set_backend` documents unless the backend `name` can be used."""
-    if name not in BACKENDS:
-        raise ValueError(f"Unknown backend {name!r}; expected one of {', '.join(map(repr, BACKENDS))}.")
+    from kerasnets._internal.arguments import check_known  # here: the noxfile runs this file by itself
+
+    check_known("backend", name, BACKENDS)
     if not is_installed(name):
         raise ModuleNotFoundError(f"The backend {name!r} is not installed. {install_command(name)}", name=name)
 
 
 def install_command(name: str) -> str:
-    """A sentence with the pip command that installs the backend `name`."""
-    extra = f"[{BACKENDS[name].extra}]" if BACKENDS[name].extra else ""
-    return f"Install it with: pip install 'kerasnets{extra}' (in a checkout: pip install '.{extra}')."
+    """A sentence with the pip commands that install the backend `name`."""
+    known = BACKENDS[name]
+    if known.extra is None:
+        return "Install it with, in a clone of kerasnets: pip install -e ."
+    return (
+        f"Install it with, in a clone of kerasnets: pip install -e '.[{known.extra}]' (elsewhere: pip install "
+        f"{known.packages[0]})."
+    )
 
 
 def backend() -> str:

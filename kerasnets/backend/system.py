@@ -10,8 +10,10 @@ from kerasnets.backend.choice import BACKENDS
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, Keras, the backends and their companions, as far as installed; imports none of them."""
-    found = {"python": platform.python_version()}
+    """Versions of kerasnets, Python, Keras, the backends and their companions, as far as installed; imports none."""
+    from kerasnets import __version__  # here: kerasnets imports this module before it has a version
+
+    found = {"kerasnets": __version__, "python": platform.python_version()}
     backends = [name for backend in BACKENDS.values() for name in backend.packages]
     for name in ("keras", *backends, "torchvision", "jaxlib", "numpy"):
         with contextlib.suppress(PackageNotFoundError):

@@ -22,3 +22,7 @@ __all__ = [
     "load_data",
     "locations",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -6,6 +6,8 @@ To add one that torchvision reads, add it to :data:`DATASETS`; command lines tak
 from dataclasses import dataclass
 from pathlib import Path
 
+from kerasnets._internal.arguments import check_known
+
 #: The four files of an IDX data set, images before labels; each may carry ``.gz``.
 IDX_FILES = (
     "train-images-idx3-ubyte",
@@ -97,18 +99,28 @@ SHA256 = {
 
 def check_name(name: str) -> None:
     """Raise a `ValueError` that lists the right names unless `name` is one of them."""
-    if name not in NAMES:
-        raise ValueError(f"Unknown data set {name!r}; expected one of {', '.join(map(repr, NAMES))}.")
+    check_known("data set", name, NAMES)
 
 
-def class_names(name: str = "fashion_mnist") -> list[str]:
-    """The class names of a data set, by label: torchvision's own.
+#: Data set → its class names in Chinese, where they are words.
+_CHINESE = {
+    "mnist": ("零", "一", "二", "三", "四", "五", "六", "七", "八", "九"),
+    "fashion_mnist": ("T恤", "裤子", "套头衫", "连衣裙", "外套", "凉鞋", "衬衫", "运动鞋", "包", "短靴"),
+    "cifar10": ("飞机", "汽车", "鸟", "猫", "鹿", "狗", "青蛙", "马", "船", "卡车"),
+}
+
+
+def class_names(name: str = "fashion_mnist", lang: str = "en") -> list[str]:
+    """The class names of a data set, by label.
 
     Args:
         name: one of the names that `load_data` takes.
+        lang: ``"en"`` for torchvision's own, ``"zh"`` for Chinese ones.
 
     Raises:
-        ValueError: `name` is not a data set of kerasnets.
+        ValueError: `name` is not a data set of kerasnets, or `lang` is another language.
     """
     check_name(name)
-    return list(DATASETS["fashion_mnist" if name == SAMPLE else name].classes)
+    check_known("language", lang, ("en", "zh"))
+    dataset = DATASETS["fashion_mnist" if name == SAMPLE else name]
+    return list(_CHINESE.get(dataset.name, dataset.classes) if lang == "zh" else dataset.classes)

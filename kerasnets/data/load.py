@@ -27,28 +27,33 @@ def _normalize(pixels: np.ndarray, dtype: str) -> np.ndarray:
     return scaled
 
 
-def _remedies(dataset: Dataset) -> list[str]:
+def _remedies(dataset: Dataset, for_commands: bool = False) -> list[str]:
     remedies = [
         f"put the files into a folder in torchvision's layout (FOLDER/{dataset.folder}/{dataset.files[0]} and so on"
         + (", plain or .gz" if dataset.is_idx else "")
-        + f") and set {sources.VARIABLE}=FOLDER, or pass root=FOLDER"
+        + f") and set {sources.VARIABLE}=FOLDER"
+        + ("" if for_commands else ", or pass root=FOLDER")
     ]
     if dataset.name in DEBIAN_PACKAGES:
         package, _ = DEBIAN_PACKAGES[dataset.name]
         remedies.append(f"on Debian or Ubuntu, install its package: apt-get install {package}")
-    remedies.append("let torchvision download it: access to the internet, and no download=False")
+    remedies.append(
+        "let torchvision download it: access to the internet" + ("" if for_commands else ", and no download=False")
+    )
     return remedies
 
 
 def _not_found(dataset: Dataset, tried: list[str]) -> DataNotFoundError:
-    lines = [f"The data set {dataset.name!r} was not found. Tried:"]
-    lines += [f"  - {line}" for line in tried]
-    lines += ["To fix this:"]
-    lines += [f"  {number}. {remedy}" for number, remedy in enumerate(_remedies(dataset), 1)]
-    lines += [
-        f"{SAMPLE!r} (6,000 training and 1,000 test images of Fashion-MNIST) comes with kerasnets and needs nothing."
-    ]
-    return DataNotFoundError("\n".join(lines))
+    texts = []
+    for for_commands in (False, True):
+        sample = f"--dataset {SAMPLE}" if for_commands else repr(SAMPLE)
+        lines = [f"The data set {dataset.name!r} was not found. Tried:"]
+        lines += [f"  - {line}" for line in tried]
+        lines += ["To fix this:"]
+        lines += [f"  {number}. {remedy}" for number, remedy in enumerate(_remedies(dataset, for_commands), 1)]
+        lines += [f"{sample} (6,000 training and 1,000 test images of clothes) comes with kerasnets and needs nothing."]
+        texts.append("\n".join(lines))
+    return DataNotFoundError(*texts)
 
 
 def _download(dataset: Dataset) -> sources.Source | str:

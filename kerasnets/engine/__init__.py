@@ -20,6 +20,7 @@ from kerasnets._internal import keras_private
 from kerasnets._internal.arguments import check_integer
 from kerasnets.engine import fallback
 from kerasnets.engine.callbacks import BlockCallbacks, steps_between_looks
+from kerasnets.engine.inputs import check_stock
 from kerasnets.engine.labels import check_batch
 from kerasnets.engine.protocol import Engine
 from kerasnets.engine.rescue import before_interrupts, weights_kept
@@ -63,6 +64,8 @@ def fit(model: keras.Model, stock: Callable, *args, fast: bool = True, seed: int
         if reason := keras_private.find_missing():
             raise ValueError(f"seed={seed} can't be used: {reason}. Leave seed out, or install a tested Keras.")
     keras_private.assert_compiled(model, "fit")
+    if not hasattr(model, "checks_arrays"):
+        check_stock(model, options["x"], options["y"], options["validation_data"])
     engine = _engine_if(fast, model, "train")
     train, test = _fit_sources(model, options, seed, engine)
     if engine is not None:
@@ -94,6 +97,8 @@ def evaluate(model: keras.Model, stock: Callable, *args, fast: bool = True, **kw
         return stock(*args, **kwargs)
     options = _bound(keras.Model.evaluate, model, args, kwargs)
     keras_private.assert_compiled(model, "evaluate")
+    if not hasattr(model, "checks_arrays"):
+        check_stock(model, options["x"], options["y"])
     engine = _engine_if(fast, model, "test")
     source = None
     if engine is not None and not _keras_counts(options):
@@ -115,6 +120,8 @@ def evaluate(model: keras.Model, stock: Callable, *args, fast: bool = True, **kw
 def predict(model: keras.Model, stock: Callable, *args, fast: bool = True, **kwargs):
     """``keras.Model.predict``; arguments as in :func:`fit`."""
     options = _bound(keras.Model.predict, model, args, kwargs)
+    if not hasattr(model, "checks_arrays"):
+        check_stock(model, options["x"], with_loss=False)
     engine = _engine_if(fast and model.built, model, "predict")
     source = None
     if engine is not None and options["steps"] is None and not _keras_counts(options):

@@ -54,12 +54,12 @@ def warn_once(reason: str) -> None:
     warnings.warn(
         f"This runs through stock Keras, which is slower: {reason}. Pass accelerate=False to silence this warning.",
         StockFitWarning,
-        stacklevel=_frames_to_the_user(),
+        stacklevel=frames_to_the_user(),
     )
 
 
-def _frames_to_the_user() -> int:
-    """How many frames lie between :func:`warn_once` and the code that called Keras or kerasnets."""
+def frames_to_the_user() -> int:
+    """How many frames lie between the function that warns and the code that called Keras or kerasnets."""
     frame: types.FrameType | None = sys._getframe(2)
     level = 2
     while frame is not None and _root(frame.f_globals.get("__name__", "")) in _OURS:

@@ -6,7 +6,9 @@ import keras
 import numpy as np
 
 from kerasnets._internal import keras_private
+from kerasnets._internal.arguments import refuse_torch_model
 from kerasnets.engine import engine_of, fallback
+from kerasnets.engine.inputs import LARGE, check_is_float, check_scale, takes_scaled_images
 
 
 def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
@@ -28,11 +30,12 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     Returns:
         A function from one image, float ``(height, width)`` as the model's ``input_shape`` says, to outputs
         ``(classes,)``; or from a batch ``(n, height, width)`` to outputs ``(n, classes)``. NumPy in and out. It raises
-        a ValueError for an image of another shape.
+        a ValueError for an image of another shape. Pixels that aren't scaled are found as in ``fit``.
 
     Raises:
         TypeError: `model` is not a Functional or built Sequential model, or has more than one input or output.
     """
+    refuse_torch_model("predictor", model)
     if not getattr(model, "inputs", None):
         raise TypeError(f"predictor takes a Functional or a built Sequential model; got a {type(model).__name__}.")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
@@ -46,13 +49,21 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
             len(given) == len(shape) and all(a in (None, b) for a, b in zip(shape, given, strict=True))
         )
 
+    is_ours, takes_scaled = hasattr(model, "checks_arrays"), takes_scaled_images(model)
+
     def run(images):
+        images = np.asarray(images)
+        if is_ours and images.dtype.kind != "f":
+            check_is_float(images)
         images = np.asarray(images, dtype=keras.config.floatx(), order="C")
-        if fits(images.shape):
-            return forward(images[None])[0]
-        if not fits(images.shape[1:]) or not len(images):
-            batch = f"(n, {', '.join(map(str, shape))})"
-            raise ValueError(f"The image has shape {images.shape}; expected {shape}, or {batch} for a batch.")
-        return forward(images)
+        is_one = fits(images.shape)
+        batch = images[None] if is_one else images
+        if not fits(batch.shape[1:]) or not len(batch):
+            text = f"(n, {', '.join(map(str, shape))})"
+            raise ValueError(f"The image has shape {images.shape}; expected {shape}, or {text} for a batch.")
+        if takes_scaled and batch[:100].max() > LARGE:
+            check_scale(model, batch)
+        outputs = forward(batch)
+        return outputs[0] if is_one else outputs
 
     return run

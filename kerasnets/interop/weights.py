@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from kerasnets._internal.arguments import find_near, refuse_torch_model
 from kerasnets._internal.arrays import cast, to_numbers, to_numpy
 from kerasnets._internal.feature_order import Layout, layouts_of
 from kerasnets.interop import files
@@ -139,6 +140,7 @@ def entries(model: keras.Model) -> list[Entry]:
             inputs.
     """
     if not isinstance(model, keras.Model):
+        refuse_torch_model("kerasnets", model)
         raise TypeError(f"Expected a keras.Model, not {type(model).__name__}.")
     layouts = layouts_of(model)
     found: dict[str, Entry] = {}
@@ -252,7 +254,9 @@ def load_state_dict(model: keras.Model, source: Mapping[str, Any] | str | Path, 
             values.append((entry.variable, entry.convert(given[name], entry.variable.dtype)))
         except ValueError as error:
             unfit.append(f"{name} {error}")
-    problems = {"mis-shaped": unfit, **({"missing": missing, "unexpected": unexpected} if strict else {})}
+    near = {name: find_near(name, missing, {}) for name in unexpected}
+    named = [f"{name} (did you mean {near[name]}?)" if near[name] else name for name in unexpected]
+    problems = {"mis-shaped": unfit, **({"missing": missing, "unexpected": named} if strict else {})}
     if any(problems.values()):
         lines = [f"  {what}: {'; '.join(map(str, names))}" for what, names in problems.items() if names]
         raise ValueError(f"The weights don't fit the model {model.name!r}; nothing was loaded.\n" + "\n".join(lines))

@@ -4,14 +4,21 @@ Every image network takes float images ``(batch, height, width)``, in [-1, 1] as
 and adds the channel axis itself. Layers are named after the attributes of the PyTorch originals.
 """
 
-import difflib
 import inspect
+import re
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from kerasnets._internal.arguments import check_integer
+from kerasnets._internal.arguments import check_integer, check_known
 from kerasnets._internal.torch_random import Generator, drawing_from
+
+__all__ = ["build", "list_networks"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 if TYPE_CHECKING:
     from kerasnets import models
@@ -39,11 +46,19 @@ def definition(name: str) -> Callable:
     Raises:
         ValueError: there is no such network.
     """
-    if not isinstance(name, str) or name not in _FILES:
-        near = difflib.get_close_matches(str(name), _FILES, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"Unknown network {name!r}; expected one of {', '.join(map(repr, _FILES))}.{hint}")
+    check_known("network", name, _FILES)
     return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
+
+
+def summary_of(name: str) -> str:
+    """The first sentence of the description of the network `name`."""
+    return re.sub(r":\w+:`(\w+)`", r"\1", (definition(name).__doc__ or "").partition("\n")[0]).replace("``", "")
+
+
+def options_of(name: str) -> str:
+    """The options of the network `name` with their defaults: ``"hidden=(512, 512), classes=10, …"``."""
+    parameters = inspect.signature(definition(name)).parameters.values()
+    return ", ".join(f"{parameter.name}={parameter.default!r}" for parameter in parameters)
 
 
 def build(name: str, /, *, seed: int | None = None, **options: Any) -> "models.Model | models.Sequential":
@@ -53,7 +68,18 @@ def build(name: str, /, *, seed: int | None = None, **options: Any) -> "models.M
         name: one of :func:`list_networks`.
         seed: the weights are those of the PyTorch original after ``torch.manual_seed(seed)``, bit for bit. None
             continues what ``keras.utils.set_random_seed`` started, as PyTorch's global generator would.
-        **options: the network's own options; each defaults to the tutorial's value.
+        **options: the network's own options, as listed below; each defaults to the tutorial's value.
+
+    The networks and their options:
+
+    - NeuralNetwork: hidden=(512, 512), classes=10, input_shape=(28, 28)
+    - NeuralNetwork_v1: hidden=(1024, 1024, 512, 512), classes=10, input_shape=(28, 28)
+    - ConvNeuralNetwork: filters=(32, 64, 128), hidden=(512, 512), dropout=0.4, classes=10, input_shape=(28, 28),
+      data_format=None
+    - Net: filters=6, classes=10, input_shape=(32, 32), data_format=None
+    - FashionNetwork: hidden=(256, 128), output='log_softmax', dropout=0.0, classes=10, input_shape=(28, 28)
+    - Network: hidden=256, classes=10, input_shape=(28, 28)
+    - Network2: form='class', hidden=(128, 64), classes=10, input_shape=(28, 28)
 
     Returns:
         A Functional or Sequential ``keras.Model``, not compiled.

@@ -41,3 +41,7 @@ from kerasnets.optimizers.rmsprop import RMSprop
 from kerasnets.optimizers.sgd import SGD
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "no_weight_decay"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,6 +5,7 @@ methods of Keras's optimizer that are overridden (a test checks that Keras still
 """
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
@@ -13,6 +14,7 @@ from keras import ops
 
 from kerasnets._internal.arguments import check_number, is_real
 from kerasnets._internal.arrays import to_numpy
+from kerasnets._internal.show import as_call
 from kerasnets.optimizers.groups import Group
 from kerasnets.schedules.base import LRSchedule
 
@@ -100,6 +102,12 @@ class Optimizer(keras.optimizers.Optimizer):
         given = {name: getattr(self, name) for name in clips if getattr(self, name) is not None}
         if len(given) > 1:
             raise ValueError(f"Only one way of clipping can be used; got {given}.")
+
+    def __repr__(self):
+        source = self.learning_rate_source
+        rate = {"learning_rate": source} if callable(source) else {}
+        with warnings.catch_warnings(action="ignore"):  # that a lambda can't be saved safely
+            return as_call(self, {**self.get_config(), **rate})
 
     # Learning rate and schedule
 

@@ -32,3 +32,7 @@ __all__ = [
     "view_classify",
     "weights",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kerasnets._internal.arguments import check_integer
+from kerasnets._internal.arguments import check_integer, check_known
 from kerasnets._internal.arrays import to_numpy
 
 from . import canvas
@@ -37,8 +37,8 @@ def activation(
     Raises:
         ValueError: the name is unknown, there are fewer than 2 points, or the function changes the shape.
     """
-    if isinstance(function, str) and function not in NAMES:
-        raise ValueError(f"Unknown activation {function!r}; expected one of {', '.join(map(repr, NAMES))}.")
+    if isinstance(function, str):
+        check_known("activation", function, NAMES)
     if not isinstance(function, str) and not callable(function):
         raise TypeError(f"function={function!r}: expected a name or a function.")
     check_integer("points", points, 2, most=100_000)

@@ -1,7 +1,10 @@
 """What all pictures share: the figure, the labels and a font for them, and the checks of arguments."""
 
+import contextlib
+import functools
 import io
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from kerasnets._internal.arguments import check_known
 from kerasnets._internal.arrays import to_numpy
 from kerasnets._internal.atomic import replaced
 
@@ -62,6 +66,8 @@ WORDS = {
     },
 }
 
+#: What the names of their files have in them.
+_CHINESE_FILES = re.compile("cjk|sourcehan|notosanssc|wqy|msyh|simhei|simsun|pingfang|hiragino|heiti|songti")
 #: Fonts with simplified Chinese, by matplotlib's names, on Linux, Windows and macOS; the first one found is used.
 CHINESE_FONTS = (
     "Noto Sans CJK SC",
@@ -139,6 +145,16 @@ def panels(ax: Axes | None, rows: int, columns: int, size: tuple[float, float], 
     return parent.figure, list(parent.subplots(rows, columns, squeeze=False, **options).flat)
 
 
+@functools.cache
+def add_new_fonts() -> None:
+    """Add the Chinese fonts that were installed after matplotlib wrote its list of fonts, which it never renews."""
+    known = {font.fname for font in font_manager.fontManager.ttflist}
+    for file in font_manager.findSystemFonts():
+        if file not in known and _CHINESE_FILES.search(Path(file).name.lower()):
+            with contextlib.suppress(OSError, RuntimeError):  # not a font after all
+                font_manager.fontManager.addfont(file)
+
+
 def families() -> list[str]:
     """The font families for a text: the user's, then a Chinese one for missing characters, then matplotlib's own."""
     found = {font.name for font in font_manager.fontManager.ttflist}
@@ -157,16 +173,27 @@ def find_undrawable(text: str) -> set[str]:
 
 def words(lang: str) -> dict[str, str]:
     """The labels of the pictures in `lang`; in English, with a warning, if no font has Chinese characters."""
-    if lang not in WORDS:
-        raise ValueError(f"Unknown language {lang!r}; expected one of {', '.join(map(repr, WORDS))}.")
-    if find_undrawable("".join(WORDS[lang].values())):
-        warnings.warn(
-            "No font with Chinese characters was found, so the picture is labelled in English. Install one, for "
-            "example Noto Sans CJK, and restart Python.",
-            stacklevel=3,
+    check_known("language", lang, WORDS)
+    needed = "".join(WORDS[lang].values())
+    if find_undrawable(needed):
+        add_new_fonts()
+    if find_undrawable(needed):
+        _warn_once(
+            "No font with Chinese characters was found, so the pictures are labelled in English. Install one, on "
+            "Debian and Ubuntu with: apt-get install fonts-noto-cjk"
         )
         lang = "en"
     return WORDS[lang]
+
+
+_said: set[str] = set()
+
+
+def _warn_once(message: str) -> None:
+    """Warn, unless this was said before: a program may draw many pictures."""
+    if message not in _said:
+        _said.add(message)
+        warnings.warn(message, stacklevel=4)
 
 
 def text(**style: Any) -> dict[str, Any]:

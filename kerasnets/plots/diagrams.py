@@ -1,4 +1,4 @@
-"""Diagrams of tutorial 003: a single neuron, a network of layers, and the effect of the learning rate."""
+"""The diagrams of "Working with neural networks": a neuron, a network of layers, the effect of the learning rate."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -118,7 +118,7 @@ def layered_network(
     """A fully connected network: a column of circles per layer, a line for each weight between two drawn units.
 
     Args:
-        sizes: units of at least two layers, from input to output; ``(784, 256, 128, 10)`` is tutorial 003's network.
+        sizes: units of at least two layers, from input to output; ``(784, 256, 128, 10)`` is FashionNetwork.
         names: names of the layers; default: input, hidden 1, …, output.
         most: number of units to draw per layer; of larger layers, the first and last ones with three dots between.
         lang: language of the names, ``"en"`` or ``"zh"``.

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from kerasnets._internal.arguments import check_integer, check_number
+from kerasnets._internal.show import as_call
 
 
 def as_float(x):
@@ -70,6 +71,9 @@ class LRSchedule(keras.optimizers.schedules.LearningRateSchedule):
     def rebase(self, learning_rate: float) -> "LRSchedule":
         """Return the same schedule with another base rate, as for a parameter group with its own ``lr`` in PyTorch."""
         return type(self).from_config({**self.get_config(), "learning_rate": learning_rate})
+
+    def __repr__(self):
+        return as_call(self, {**self.get_config(), **vars(self)})
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""

@@ -10,6 +10,7 @@ from keras import ops
 
 from kerasnets._internal.arguments import check_integer, check_number
 from kerasnets._internal.arrays import to_numpy
+from kerasnets._internal.show import as_call
 from kerasnets.schedules.base import LRSchedule, as_float, sin_squared
 
 
@@ -289,6 +290,9 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = 0
         self.cooldown_counter = 0
+
+    def __repr__(self):
+        return as_call(self, vars(self))
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Raise an error now if the rate can't be set, instead of at the first plateau."""

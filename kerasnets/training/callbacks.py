@@ -8,6 +8,12 @@ import numpy as np
 from kerasnets import backend
 from kerasnets._internal.arguments import check_integer
 
+__all__ = ["EpochLog", "EpochSeeds", "StepLog"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 class EpochSeeds(keras.callbacks.Callback):
     """Sets the state of every dropout layer from (seed, epoch) at the start of an epoch.

@@ -1,24 +1,43 @@
 """The tutorials' trainings as data: network, data set, loss, optimizer, epochs, and the result that is printed there.
 
-The tutorials, by the numbers that stand for them in the code and the docs:
-
-- 000: `Build the Neural Network <https://pytorch.org/tutorials/beginner/basics/buildmodel_tutorial.html>`_, in a blog's
-  version
-- 001: Neural Network, chapter 2.1.3 of the `PyTorch Tutorial <https://pytorch-tutorial.readthedocs.io>`_
-- 002: How to create a neural network with PyTorch, a blog post
-- 003: Working with neural networks, a chapter of a book
-- 004: Building neural networks with PyTorch, after a notebook of Udacity's course
+:data:`TUTORIALS` has their names.
 
 A recipe is plain data: names, numbers, and possibly a schedule as learning rate. :func:`kerasnets.train` runs it. The
-networks that are not trained to the end in their tutorial (Network, Network2 and Net) are trained as in tutorial 002,
-on MNIST, with no result to compare with.
+networks that are not trained to the end in their tutorial (Network, Network2 and Net) are trained as in "How to
+create a neural network with PyTorch", on MNIST, with no result to compare with.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from kerasnets._internal.arguments import check_integer
+from kerasnets._internal.arguments import check_integer, check_known
+from kerasnets.data.datasets import NAMES
+
+__all__ = ["RECIPES", "TUTORIALS", "Recipe", "find", "remove_dropout"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+#: Short key → title and source of a tutorial.
+TUTORIALS = {
+    "basics": (
+        "Build the Neural Network",
+        "https://pytorch.org/tutorials/beginner/basics/buildmodel_tutorial.html, in a Chinese blog's version of 2023",
+    ),
+    "readthedocs": (
+        "Neural Network",
+        "section 2.1.3 of the Chinese PyTorch Tutorial, https://pytorch-tutorial.readthedocs.io",
+    ),
+    "create": ("How to create a neural network with PyTorch", "如何使用 pytorch 创建一个神经网络, 2024"),
+    "clothes": ("Working with neural networks", "与神经网络协作, a book chapter on Fashion-MNIST"),
+    "udacity": (
+        "Building neural networks with PyTorch",
+        "通过 PyTorch 构建神经网络, after a notebook of Udacity's course",
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +48,7 @@ class Recipe:
         name: the network's name, and what tells this recipe from the network's others.
         network: name of the network, as :func:`kerasnets.build` takes it.
         dataset: name of the data set, as :func:`kerasnets.load_data` takes it.
-        document: the tutorial and section that the training comes from.
+        document: the tutorial that the training comes from, by its key in :data:`TUTORIALS`, and the section.
         loss: name of a class of :mod:`kerasnets.losses`.
         optimizer: name of a class of :mod:`kerasnets.optimizers`.
         optimizer_options: the optimizer's arguments.
@@ -105,16 +124,16 @@ _OF_PROBABILITIES = {"from_probabilities": True}
 
 #: All recipes, in the order of the tutorials. :func:`find` prefers the first one for a network and data set.
 RECIPES: tuple[Recipe, ...] = (
-    Recipe("NeuralNetwork", "NeuralNetwork", "mnist", "002 §6", document_accuracy=97.45),
-    Recipe("NeuralNetwork", "NeuralNetwork", "fashion_mnist", "002 §6", document_accuracy=87.60),
+    Recipe("NeuralNetwork", "NeuralNetwork", "mnist", "create §6", document_accuracy=97.45),
+    Recipe("NeuralNetwork", "NeuralNetwork", "fashion_mnist", "create §6", document_accuracy=87.60),
     # The tutorial says "about 87 %".
-    Recipe("NeuralNetwork_v1", "NeuralNetwork_v1", "fashion_mnist", "002 §7.2.1", document_accuracy=87.0),
-    Recipe("ConvNeuralNetwork", "ConvNeuralNetwork", "fashion_mnist", "002 §7.2.2", document_accuracy=91.53),
+    Recipe("NeuralNetwork_v1", "NeuralNetwork_v1", "fashion_mnist", "create §7.2.1", document_accuracy=87.0),
+    Recipe("ConvNeuralNetwork", "ConvNeuralNetwork", "fashion_mnist", "create §7.2.2", document_accuracy=91.53),
     Recipe(
         "FashionNetwork",
         "FashionNetwork",
         "fashion_mnist",
-        "003",
+        "clothes",
         loss="NLLLoss",
         optimizer="Adam",
         optimizer_options=_ADAM,
@@ -125,16 +144,16 @@ RECIPES: tuple[Recipe, ...] = (
         "FashionNetwork with dropout",
         "FashionNetwork",
         "fashion_mnist",
-        "003, dropout",
+        "clothes, dropout",
         options={"dropout": 0.25},
         loss="NLLLoss",
         optimizer="Adam",
         optimizer_options=_ADAM,
         epochs=10,
     ),
-    Recipe("Network", "Network", "mnist", "004", loss="NLLLoss", loss_options=_OF_PROBABILITIES),
-    Recipe("Network2", "Network2", "mnist", "004", loss="NLLLoss", loss_options=_OF_PROBABILITIES),
-    Recipe("Net", "Net", "mnist", "001", pad=2),
+    Recipe("Network", "Network", "mnist", "udacity", loss="NLLLoss", loss_options=_OF_PROBABILITIES),
+    Recipe("Network2", "Network2", "mnist", "udacity", loss="NLLLoss", loss_options=_OF_PROBABILITIES),
+    Recipe("Net", "Net", "mnist", "readthedocs", pad=2),
 )
 
 
@@ -150,12 +169,12 @@ def find(network: str, dataset: str | None = None, options: Mapping[str, Any] | 
         The tutorial's recipe, or the nearest one, with data set and options changed, if no tutorial has these.
 
     Raises:
-        ValueError: there is no recipe for the network.
+        ValueError: there is no recipe for the network, or no such data set.
     """
     of_network = [recipe for recipe in RECIPES if recipe.network == network]
-    if not of_network:
-        names = dict.fromkeys(recipe.network for recipe in RECIPES)
-        raise ValueError(f"No recipe for the network {network!r}; expected one of {', '.join(map(repr, names))}.")
+    check_known("network", network, dict.fromkeys(recipe.network for recipe in RECIPES))
+    if dataset is not None:
+        check_known("data set", dataset, NAMES)
     wanted = {"dataset": dataset, "options": options}
     wanted = {name: value for name, value in wanted.items() if value is not None}
     nearest = max(of_network, key=lambda recipe: sum(getattr(recipe, name) == wanted[name] for name in wanted))

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 
 from kerasnets import backend, data, losses, models, networks, optimizers
-from kerasnets._internal.arguments import check_integer, check_path
+from kerasnets._internal import keras_private
+from kerasnets._internal.arguments import check_integer, check_known, check_path, count
 from kerasnets._internal.arrays import to_numpy
 from kerasnets._internal.atomic import replaced, write_json
 from kerasnets.training.backup import Backup, digest
@@ -28,7 +29,7 @@ _SHARED = (
 _NOT_IN_FILE = ("model", "test_images", "test_labels", "predicted")
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Result:
     """The result of a training run.
 
@@ -64,6 +65,14 @@ class Result:
     test_labels: np.ndarray
     predicted: np.ndarray
 
+    def __repr__(self):
+        seconds = float(np.median(self.epoch_seconds))
+        return (
+            f"Result({self.recipe.name} on {self.recipe.dataset}, {count(len(self.train_loss), 'epoch')}, seed "
+            f"{self.seed}, {self.backend} on {self.device}: test accuracy {self.test_accuracy:.2f} %, test loss "
+            f"{self.test_loss:.4f}, {seconds:.2f} s per epoch)"
+        )
+
     @property
     def recalls(self) -> np.ndarray:
         """The share (10,) of each class's test images that were recognised."""
@@ -80,7 +89,7 @@ class Result:
         """Write ``result.json`` and ``model.keras`` into `folder`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with replaced(folder / "model.keras") as unfinished:
+        with replaced(folder / "model.keras") as unfinished, keras_private.tensorflow_left_out():
             self.model.save(unfinished)
         write_json(folder / "result.json", self.to_dict())
 
@@ -97,6 +106,8 @@ def shows_progress_bars() -> bool:
 
 def compile_recipe(recipe: Recipe) -> models.Model | models.Sequential:
     """The recipe's network with PyTorch's initial weights, compiled with the recipe's loss and optimizer."""
+    for kind, name, module in (("loss", recipe.loss, losses), ("optimizer", recipe.optimizer, optimizers)):
+        check_known(kind, name, [known for known in module.__all__ if known[0].isupper() and known != "Optimizer"])
     model = networks.build(recipe.network, **recipe.options)
     model.compile(
         optimizer=getattr(optimizers, recipe.optimizer)(**recipe.optimizer_options),
@@ -161,7 +172,7 @@ def train(
     out = None if out is None else check_path("out", out)
     (x, y), (x_test, y_test) = load_recipe_data(recipe, arrays)
 
-    keras.utils.set_random_seed(seed)
+    keras_private.set_random_seed(seed)
     model = compile_recipe(recipe)
     model.check(x, y, training=(recipe.batch_size, 0.0))
     model.check(x_test, y_test)
@@ -217,8 +228,8 @@ def _resume(backup: Backup, model: keras.Model, recipe: Recipe, out: str | os.Pa
     done = backup.restore(model)
     if done > recipe.epochs:
         raise ValueError(
-            f"epochs={recipe.epochs}: the run in {str(out)!r} has done {done} epochs. Ask for as many or more, or "
-            "choose another folder."
+            f"epochs={recipe.epochs}: the run in {str(out)!r} has done {count(done, 'epoch')}. Ask for as many or "
+            "more, or choose another folder."
         )
     if done:
         print(f"Resuming the run in {out} after epoch {done} of {recipe.epochs}.")

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the field writes it so)
 from torch import nn
 
+from kerasnets._internal.arguments import check_known
+
 
 def _linear_relu_stack(*sizes: int) -> nn.Sequential:
     """Linear layers of the given `sizes`, with ReLU between them."""
@@ -32,7 +34,7 @@ def _with_channel(images: torch.Tensor) -> torch.Tensor:
 
 
 class NeuralNetwork(nn.Module):
-    """784-512-512-10 with ReLU between, logits out (tutorials 000 and 002)."""
+    """784-512-512-10 with ReLU between, logits out ("Build the Neural Network")."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +46,7 @@ class NeuralNetwork(nn.Module):
 
 
 class NeuralNetwork_v1(nn.Module):
-    """784-1024-1024-512-512-10 with ReLU between, logits out (tutorial 002, section 7.2.1)."""
+    """784-1024-1024-512-512-10 with ReLU between, logits out ("How to create …", 7.2.1)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +58,7 @@ class NeuralNetwork_v1(nn.Module):
 
 
 class ConvNeuralNetwork(nn.Module):
-    """Three convolutions and three linear layers with batch normalisation, logits out (tutorial 002, section 7.2.2).
+    """Three convolutions and three linear layers with batch normalisation, logits out ("How to create …", 7.2.2).
 
     Args:
         dropout: probability of the one dropout module, which is used after both hidden linear layers.
@@ -94,7 +96,7 @@ class ConvNeuralNetwork(nn.Module):
 
 
 class Net(nn.Module):
-    """One convolution and one linear layer for grey images of 32×32, logits out (tutorial 001)."""
+    """One convolution and one linear layer for grey images of 32×32, logits out ("Neural Network")."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +110,7 @@ class Net(nn.Module):
 
 
 class FashionNetwork(nn.Module):
-    """784-256-128-10 with ReLU between (tutorial 003).
+    """784-256-128-10 with ReLU between ("Working with neural networks").
 
     Args:
         output: ``"log_softmax"`` (trained in the tutorial), ``"softmax"`` (its first version) or ``"logits"``.
@@ -142,7 +144,7 @@ class FashionNetwork(nn.Module):
 
 
 class Network(nn.Module):
-    """784-256-10 with a sigmoid between, softmax out (tutorial 004)."""
+    """784-256-10 with a sigmoid between, softmax out ("Building neural networks with PyTorch")."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,7 +179,7 @@ class _ImageSequential(nn.Sequential):
 
 
 def Network2(form: str = "class") -> nn.Module:  # noqa: N802 (a network's name, as the others)
-    """784-128-64-10 with ReLU between, softmax out, in the three forms of tutorial 004.
+    """784-128-64-10 with ReLU between, softmax out, in the three forms of the tutorial.
 
     Args:
         form: ``"class"`` (attributes ``fc1``, ``fc2``, ``fc3``), ``"sequential"`` (``nn.Sequential`` by position: the
@@ -228,6 +230,5 @@ def build(name: str, **options: object) -> nn.Module:
         ValueError: the name or an option's value is unknown.
         TypeError: the network has no such option.
     """
-    if name not in ORIGINALS:
-        raise ValueError(f"Unknown network {name!r}; expected one of {', '.join(map(repr, ORIGINALS))}.")
+    check_known("network", name, ORIGINALS)
     return ORIGINALS[name](**options)

@@ -24,10 +24,10 @@ def arrays():
     return x[:72], y[:72]
 
 
-def small(**compiled):
-    """A compiled network of few weights."""
+def small(*end, **compiled):
+    """A compiled network of few weights, with further layers at its `end`."""
     model = models.Sequential(
-        [keras.Input((28, 28)), layers.Flatten(), layers.Linear(6), keras.layers.ReLU(), layers.Linear(10)]
+        [keras.Input((28, 28)), layers.Flatten(), layers.Linear(6), keras.layers.ReLU(), layers.Linear(10), *end]
     )
     model.compile(**{"optimizer": optimizers.SGD(0.05), "loss": losses.CrossEntropyLoss(), **compiled})
     return model
@@ -169,7 +169,12 @@ def test_losses(name, arrays):
     x, y = arrays
     with precision("float64"):
         rate = 0.001 if name == "sum" else 0.05
-        fit_both(lambda: small(loss=LOSSES[name](), optimizer=optimizers.SGD(rate)), x[:40], y[:40], batch_size=16)
+        end = [keras.layers.Softmax] if name == "name" else []
+
+        def make():
+            return small(*(each() for each in end), loss=LOSSES[name](), optimizer=optimizers.SGD(rate))
+
+        fit_both(make, x[:40], y[:40], batch_size=16)
 
 
 def test_losses_of_probabilities_and_of_targets_in_other_shapes(arrays):

@@ -1,4 +1,4 @@
-"""The steps of tutorials 002 (6 to 7.2.2) and 003, and the drawings of a network: what they print and leave."""
+"""The steps of fashion_mnist and fashion_network, and the drawings of a network: what they print and leave."""
 
 import ast
 import contextlib
@@ -45,7 +45,7 @@ def check_png(path):
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-# 002
+# fashion_mnist
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_the_sample_has_no_digits_to_compare_with(clothes):
     assert f"To compare with another data set: --dataset fashion_mnist; here {SAMPLE} alone." in clothes[0]
 
 
-# 003
+# fashion_network
 
 
 @pytest.fixture(scope="module")

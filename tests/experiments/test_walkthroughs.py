@@ -1,6 +1,7 @@
-"""The walkthroughs of tutorials 000, 001, 002 (§2 to 5) and 004: their sizes and numbers, beside what torch says."""
+"""The walkthroughs build_network, nn_basics, activations and digits: their numbers, beside what torch says."""
 
 import functools
+import importlib.util
 import json
 import re
 import runpy
@@ -132,6 +133,23 @@ def test_nn_basics(tmp_path):
         (after,) = re.findall(rf"^Learning rate {rate}, loss after: (\S+)$", text, re.MULTILINE)
     assert 0 < float(after) < float(printed_loss)  # the smaller rate, whatever the initial weights
     check_pngs(tmp_path, "conv1.png")
+
+
+@pytest.mark.parametrize(
+    ("after", "text"),
+    [
+        (32.0, "the loss rises by 3.600. The step is so long that it lands beyond the minimum"),
+        (20.0, "the loss falls by 8.400. The step is long"),
+        (8.5, "the loss falls by 19.900. The loss is nearly straight"),
+    ],
+)
+def test_a_step_says_why_the_loss_rises_or_falls(after, text, capsys):
+    spec = importlib.util.spec_from_file_location("nn_basics", ROOT / "experiments" / "nn_basics.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    gradients = [keras.ops.full((3, 2), 10.0), keras.ops.full((14,), 10.0)]
+    module.describe_step(0.01, 28.4, after, gradients)
+    assert capsys.readouterr().out.startswith(f"  The slope promises a fall by 20.000; {text}")
 
 
 @pytest.mark.parametrize("backward", ["ones", "MSELoss"])

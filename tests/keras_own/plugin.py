@@ -157,11 +157,14 @@ def forget_what_was_said() -> None:
 
 
 def collecting_reasons(warn):
-    """``warnings.warn`` that keeps StockFitWarnings to itself: some of Keras's tests look at every warning."""
+    """``warnings.warn`` that keeps kerasnets' warnings to itself: some of Keras's tests look at every warning."""
 
     @functools.wraps(warn)
     def collect(message, category=None, stacklevel=1, source=None, **options):
-        if getattr(category or type(message), "__name__", "") == "StockFitWarning":
+        name = getattr(category or type(message), "__name__", "")
+        if name == "LikelyMistakeWarning":
+            return
+        if name == "StockFitWarning":
             reasons[str(message)] += 1
             if running:
                 running["end"] = "stock"

@@ -1,4 +1,4 @@
-"""The diagrams of tutorial 003: their circles, lines and words, in English and Chinese."""
+"""The diagrams of "Working with neural networks": their circles, lines and words, in English and Chinese."""
 
 import numpy as np
 import pytest

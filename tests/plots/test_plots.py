@@ -1,6 +1,7 @@
 """What the pictures draw: their texts, image arrays, bars and lines; the fonts; nothing left in pyplot."""
 
 import itertools
+import shutil
 import warnings
 
 import keras
@@ -38,6 +39,11 @@ def labels():
 def no_chinese_font(monkeypatch):
     fonts = [font for font in canvas.font_manager.fontManager.ttflist if font.name.startswith("DejaVu")]
     monkeypatch.setattr(canvas.font_manager.fontManager, "ttflist", fonts)
+    monkeypatch.setattr(canvas, "_said", set())
+    monkeypatch.setattr(canvas.font_manager, "findSystemFonts", lambda: [])
+    canvas.add_new_fonts.cache_clear()
+    yield
+    canvas.add_new_fonts.cache_clear()
 
 
 def titles(figure):
@@ -95,10 +101,37 @@ def test_a_notebook_shows_the_figure(images):
 
 @pytest.mark.usefixtures("no_chinese_font")
 def test_without_a_chinese_font_english_and_one_warning(labels):
-    with pytest.warns(UserWarning, match="Chinese") as caught:
+    with pytest.warns(UserWarning, match="Chinese.*apt-get install fonts-noto-cjk") as caught:
         figure = plots.confusion_matrix(labels, labels, lang="zh")
     assert len(caught) == 1
+    assert caught[0].filename == __file__
+    plots.learning_curves({"a": [2.0, 1.0]}, lang="zh")  # said once
     assert titles(figure)[0] == "Normalized confusion matrix"
+
+
+@pytest.mark.usefixtures("no_chinese_font")
+def test_a_font_is_found_that_matplotlibs_cache_does_not_list(tmp_path, monkeypatch):
+    """As after ``apt-get install fonts-noto-cjk``: the file is there, matplotlib's list of fonts is from before."""
+    latin = canvas.font_manager.findfont("DejaVu Sans")
+    new, other, broken = (tmp_path / name for name in ("NotoSansCJK-Regular.ttc", "Other.ttf", "wqy-broken.ttf"))
+    for file in (new, other):
+        shutil.copy(latin, file)
+    broken.write_bytes(b"no font")
+    monkeypatch.setattr(canvas.font_manager, "findSystemFonts", lambda: [str(new), str(other), str(broken)])
+    with pytest.warns(UserWarning, match="Chinese"):  # this one hasn't got them
+        canvas.words("zh")
+    listed = [font.fname for font in canvas.font_manager.fontManager.ttflist]
+    assert str(new) in listed
+    assert str(other) not in listed
+
+
+def test_class_names_in_chinese():
+    for name in kerasnets.data.NAMES:
+        chinese = kerasnets.data.class_names(name, "zh")
+        assert len(set(chinese)) == len(kerasnets.data.class_names(name)) == 10
+    assert kerasnets.data.class_names("fashion_mnist_sample", "zh")[9] == "短靴"
+    with pytest.raises(ValueError, match="Unknown language 'cn'"):
+        kerasnets.data.class_names("mnist", "cn")
 
 
 @pytest.mark.usefixtures("no_chinese_font")

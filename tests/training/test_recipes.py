@@ -14,7 +14,7 @@ pytestmark = pytest.mark.once
 
 
 def test_recipes_hold_the_tutorials_results():
-    """The numbers are from tutorials 002 and 003, section by section."""
+    """The numbers are from the tutorials, section by section."""
     accuracies = {(r.network, r.dataset): r.document_accuracy for r in recipes.RECIPES if r.document_accuracy}
     assert accuracies == {
         ("NeuralNetwork", "mnist"): 97.45,

@@ -56,7 +56,7 @@ def test_missing_backends_are_left_out_with_the_way_to_install_them(tmp_path, mo
     output = capsys.readouterr()
     for name in ("jax", "tensorflow"):
         assert f"The backend {name} is not installed" in output.out
-        assert f"pip install 'kerasnets[{name}]'" in output.out
+        assert f"pip install -e '.[{name}]'" in output.out
     assert "needs at least two backends" in output.err
 
 

@@ -7,8 +7,8 @@
 All programs use batch size 64, SGD (0.01, momentum 0.9), cross-entropy, the tutorial's dropout, and a new order of the
 images in each epoch:
 
-- the program of tutorial 002: torchvision's data set and transforms, ``DataLoader``, ``loss.item()`` at each step. The
-  record and the options call it the document's, ``"document"``;
+- the program of "How to create a neural network with PyTorch": torchvision's data set and transforms, ``DataLoader``,
+  ``loss.item()`` at each step. The record and the options call it the document's, ``"document"``;
 - native PyTorch: the images in memory on the device, batches gathered by index, fused SGD, the loss summed on the
   device; eager and compiled, and if there are convolutions also in channels_last memory format. The fastest is "the
   best native loop";

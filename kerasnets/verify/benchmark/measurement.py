@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from kerasnets import backend as backends, data
-from kerasnets._internal.arguments import check_integer
+from kerasnets._internal.arguments import check_integer, check_known
 from kerasnets.verify.benchmark import rows, targets
 from kerasnets.verify.benchmark.parent import Job, Worker, WorkerError, make_environment
 
@@ -54,8 +54,7 @@ class Settings:
         check_integer("rounds", self.rounds)
         check_integer("batch_size", self.batch_size, 2)
         for network in self.networks:
-            if network not in NETWORKS:
-                raise ValueError(f"Unknown network {network!r}; expected some of {', '.join(map(repr, NETWORKS))}.")
+            check_known("network", network, NETWORKS)
         if isinstance(self.images, Sequence) and len(self.images) != len(self.networks):
             raise ValueError(
                 f"images={self.images}: expected one number, or one for each of {len(self.networks)} networks."

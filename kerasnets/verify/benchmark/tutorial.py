@@ -1,4 +1,7 @@
-"""The program of tutorial 002. It alone needs torchvision, which takes seconds to import."""
+"""The program of "How to create a neural network with PyTorch".
+
+It alone needs torchvision, which takes seconds to import.
+"""
 
 import time
 from collections.abc import Callable
@@ -21,7 +24,7 @@ class FashionMNIST(datasets.FashionMNIST):
 
 
 class Tutorial(Program):
-    """The program of tutorial 002, without the lines that it prints."""
+    """The tutorial's program, without the lines that it prints."""
 
     def __init__(self, job: Job):
         super().__init__(job)

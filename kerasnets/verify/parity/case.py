@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kerasnets import batches
+from kerasnets._internal.arguments import check_known
 from kerasnets.training import recipes
 
 OPTIMIZERS = ("SGD", "Adam", "StepLR")
@@ -47,8 +48,7 @@ def make_case(name: str, recipe: recipes.Recipe, steps: int, seed: int = 0) -> C
     Raises:
         ValueError: `name` is unknown, or there are no steps.
     """
-    if name not in OPTIMIZERS:
-        raise ValueError(f"Unknown optimizer {name!r}; expected one of {', '.join(map(repr, OPTIMIZERS))}.")
+    check_known("optimizer", name, OPTIMIZERS)
     if steps < 1:
         raise ValueError(f"steps={steps}: expected at least 1.")
     recipe = recipes.remove_dropout(recipe)
