@@ -256,11 +256,11 @@ def save_pictures(result, out: Path, lang: str = "en") -> list[str]:
     """Draw predictions and confusion matrix of the test images into `out`; returns the names of the files."""
     from kerasnets import data, plots
 
-    names = {"class_names": data.class_names(result.recipe.dataset, lang), "lang": lang}
+    names = data.class_names(result.recipe.dataset, lang)
     labels, predicted = result.test_labels, result.predicted
     figures = {
-        "predictions.png": plots.predictions(result.test_images, labels, predicted, **names),
-        "confusion_matrix.png": plots.confusion_matrix(labels, predicted, **names),
+        "predictions.png": plots.predictions(result.test_images, labels, predicted, class_names=names, lang=lang),
+        "confusion_matrix.png": plots.confusion_matrix(labels, predicted, class_names=names, lang=lang),
     }
     for name, figure in figures.items():
         figure.savefig(out / name, dpi=100)

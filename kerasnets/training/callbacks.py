@@ -97,7 +97,7 @@ class LossLine(_LossSum):
         """0: only where the steps stop anyway."""
         return 0
 
-    def on_epoch_end(self, epoch, logs=None):  # noqa: D102
+    def on_epoch_end(self, epoch, logs=None):
         print(f"Training loss: {self.sum / self.params['steps']:.4f}", flush=True)
 
 

@@ -6,7 +6,7 @@ import importlib.util
 import re
 
 import pytest
-from processes import ROOT
+from processes import ROOT, run
 
 import kerasnets
 from kerasnets._internal import atomic
@@ -51,8 +51,19 @@ def experiment(name: str):
 
 def test_code_is_the_same():
     blocks = code_blocks(ENGLISH)
-    assert [kind for kind, _ in blocks[:2]] == ["sh", "sh"]  # the two commands
+    assert [kind for kind, _ in blocks].count("sh") == 2  # the two commands
     assert code_blocks(CHINESE) == blocks
+
+
+def test_python_runs_as_printed_and_in_order(tmp_path):
+    """On torch, which is there after the first command; of the loops for each backend the one for torch."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", text(ENGLISH), re.DOTALL | re.MULTILINE)
+    others = tuple(f"# {name}\n" for name in kerasnets.backend.BACKENDS if name != "torch")
+    script = tmp_path / "readme.py"
+    printed = "\n".join(block for block in blocks if not block.startswith(others))
+    script.write_text(f"import os\n\nos.chdir({str(tmp_path)!r})\n{printed}")
+    run(str(script), backend="torch")
+    assert {"model.keras", "weights.pt", "back.pt"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_generated_blocks_are_the_same():
