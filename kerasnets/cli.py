@@ -256,7 +256,7 @@ def save_pictures(result, out: Path, lang: str = "en") -> list[str]:
     """Draw predictions and confusion matrix of the test images into `out`; returns the names of the files."""
     from kerasnets import data, plots
 
-    names = {"class_names": data.class_names(result.recipe.dataset, lang), "lang": lang}
+    names: dict[str, Any] = {"class_names": data.class_names(result.recipe.dataset, lang), "lang": lang}
     labels, predicted = result.test_labels, result.predicted
     figures = {
         "predictions.png": plots.predictions(result.test_images, labels, predicted, **names),
