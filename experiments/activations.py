@@ -32,13 +32,13 @@ def main(
     for name in FUNCTIONS:
         figure = plots.activation(name, lang=lang)
         figure.savefig(out / f"{name}.png", dpi=100)
-        values, slopes = (line.get_ydata() for line in figure.axes[0].lines)
+        values, slopes = (line.get_ydata() for line in figure.axes[0].lines[:2])
         figures = (values.min(), values.max(), values.mean(), slopes[0], slopes.max(), slopes[-1])
         rows.append((name, *(f"{number:.4f}" for number in figures)))
 
     # A function is zero-centred if its mean is 0; gradients vanish where the slope does.
     cli.print_table(
-        f"100 points from -10 to 10, by keras.ops on {backends.backend()}",
+        f"{len(values)} points from -10 to 10, by keras.ops on {backends.backend()}",
         ("function", "lowest", "highest", "mean", "slope at -10", "steepest", "slope at 10"),
         rows,
     )

@@ -59,7 +59,7 @@ def main(
     show_matrices(images)
     show_layers(images)
     image = x_test[:1]
-    classify = partial(save_classification, out, image, names)
+    classify = partial(save_classification, out, image, int(y_test[0]), names)
     classify("network2.png", set_weights_by_hand())
     by_position, by_name = build_sequentials()
     classify("sequential.png", by_position)
@@ -73,11 +73,11 @@ def main(
     cli.finish(result, out, ["image.png", "network2.png", "sequential.png", "before.png", "after.png"])
 
 
-def save_classification(out: Path, image: np.ndarray, names: list[str], file: str, model) -> None:
+def save_classification(out: Path, image: np.ndarray, label: int, names: list[str], file: str, model) -> None:
     """Draw an image and the probabilities that a network gives its classes."""
     from kerasnets import plots
 
-    plots.view_classify(image, model(image), class_names=names).savefig(out / file, dpi=100)
+    plots.view_classify(image, model(image), label=label, class_names=names).savefig(out / file, dpi=100)
 
 
 def show_matrices(images: np.ndarray) -> None:

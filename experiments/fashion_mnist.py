@@ -73,9 +73,9 @@ def main(
     if show == "all":
         train_one(train, network, dataset, out / network)
     if show in ("datasets", "all"):
-        compare_datasets(train, dataset)
+        compare_datasets(train, dataset, out)
     if show in ("normalization", "all"):
-        compare_normalizations(train, dataset)
+        compare_normalizations(train, dataset, out)
     if show in ("networks", "all"):
         compare_networks(train, dataset, out)
 
@@ -87,11 +87,11 @@ def train_one(train, network: str, dataset: str, out: Path) -> None:
     cli.finish(result, out)
 
 
-def compare_datasets(train, dataset: str) -> None:
+def compare_datasets(train, dataset: str, out: Path) -> None:
     """Section 7.1: the same network and training on each data set, and how far apart the classes are there."""
-    from kerasnets import data
+    from kerasnets import data, plots
 
-    rows, sentences = [], []
+    rows, sentences, shown = [], [], {}
     for name in list_datasets(dataset):
         print(f"\nNeuralNetwork on {name}")
         arrays = load(data.load_data, name)
@@ -102,10 +102,14 @@ def compare_datasets(train, dataset: str) -> None:
         distances = np.stack([((x_test - mean) ** 2).sum(axis=(1, 2)) for mean in means], axis=1)
         nearest = 100 * np.mean(distances.argmin(axis=1) == y_test)
         rows.append((name, *(f"{p:.2f} %" for p in (nearest, result.train_accuracy[-1], result.test_accuracy))))
+        names = ("nearest mean image", "NeuralNetwork, training", "NeuralNetwork, test")
+        shown[name] = dict(zip(names, (nearest, result.train_accuracy[-1], result.test_accuracy), strict=True))
         sentences.append(describe_hardest_class(result))
     columns = ("data set", "nearest mean image", "training", "test")
     cli.print_table("Accuracy by data set", columns, rows)
     print("\n".join(sentences))
+    plots.bars(shown, marked=["NeuralNetwork, test"], xlabel="accuracy in %").savefig(out / "datasets.png", dpi=100)
+    cli.print_written(out, ["datasets.png"])
 
 
 def describe_hardest_class(result) -> str:
@@ -122,13 +126,13 @@ def describe_hardest_class(result) -> str:
     return sentence
 
 
-def compare_normalizations(train, dataset: str) -> None:
+def compare_normalizations(train, dataset: str, out: Path) -> None:
     """Section 7.1: the same network and training on pixels at four scales."""
-    from kerasnets import data
+    from kerasnets import data, plots
     from kerasnets.engine.mistakes import LikelyMistakeWarning
 
     for name in list_datasets(dataset):
-        rows = []
+        rows, curves = [], {}
         x, y, x_test, y_test = load(data.load_arrays, name)
         mean, deviation = x.mean(), x.std()
         scales = {
@@ -144,11 +148,16 @@ def compare_normalizations(train, dataset: str) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", LikelyMistakeWarning)  # of raw pixels, which are the lesson
                 result = train(recipes.find("NeuralNetwork", name), None, verbose=cli.choose_verbose(), arrays=arrays)
+            curves[title] = result.train_loss
             losses = [f"{loss:.4g}" for loss in (result.train_loss[0], result.train_loss[-1])]
             scale = f"{images.mean():z.2f} ± {images.std():.2f}"
             rows.append((title, scale, *losses, f"{result.test_accuracy:.2f} %"))
         columns = ("pixels", "mean ± deviation", "first loss", "last loss", "test")
         cli.print_table(f"{name}, by scale of the pixels", columns, rows)
+        figure = plots.learning_curves(curves, ylabel="training loss")
+        figure.axes[0].set(title=f"NeuralNetwork, {name}, by scale of the pixels", yscale="log")
+        figure.savefig(out / f"normalization_{name}.png", dpi=100)
+        cli.print_written(out, [f"normalization_{name}.png"])
 
 
 def compare_networks(train, dataset: str, out: Path) -> None:

@@ -114,7 +114,11 @@ def draw_diagrams(model, out: Path, lang: str) -> list[str]:
     plots.neuron(lang=lang).savefig(out / "neuron.png", dpi=100)
     dense = [layer for layer in model.layers if isinstance(layer, layers.Linear)]
     sizes = [dense[0].kernel.shape[0], *(layer.units for layer in dense)]
-    plots.layered_network(sizes, lang=lang).savefig(out / "layered_network.png", dpi=100)
+    figure = plots.layered_network(sizes, lang=lang)
+    if len(dense) < sum(bool(layer.weights) for layer in model.layers):
+        note = "全连接层" if lang == "zh" else "fully connected layers"
+        figure.axes[0].set_title(f"{model.name}: {note}", **plots.canvas.text(fontsize=10))
+    figure.savefig(out / "layered_network.png", dpi=100)
     return ["neuron.png", "layered_network.png"]
 
 

@@ -228,7 +228,7 @@ def finish(result, out: Path, others: Iterable[str] = (), lang: str = "en") -> N
     """
     pictures = [
         *save_pictures(result, out, lang),
-        *save_learning_curves({result.recipe.name: result.train_loss}, out, lang),
+        *save_learning_curves({result.recipe.name: result.train_loss}, out, lang, result.recipe.dataset),
     ]
     recipe = result.recipe
     print_table(
@@ -263,15 +263,25 @@ def save_pictures(result, out: Path, lang: str = "en") -> list[str]:
         "confusion_matrix.png": plots.confusion_matrix(labels, predicted, class_names=names, lang=lang),
     }
     for name, figure in figures.items():
+        label_picture(figure, f"{result.recipe.name}, {result.recipe.dataset}")
         figure.savefig(out / name, dpi=100)
     return list(figures)
 
 
-def save_learning_curves(curves: dict[str, list[float]], out: Path, lang: str = "en") -> list[str]:
+def label_picture(figure, text: str) -> None:
+    """Add the network and the data set to a picture's title, in the title's font."""
+    title = figure.texts[0] if figure.get_suptitle() else figure.axes[0].title
+    title.set_text(f"{title.get_text()}: {text}".removeprefix(": "))
+
+
+def save_learning_curves(curves: dict[str, list[float]], out: Path, lang: str = "en", dataset: str = "") -> list[str]:
     """Draw training losses by epoch, one curve per network, into `out`; returns the name of the file."""
     from kerasnets import plots
 
-    plots.learning_curves(curves, lang=lang).savefig(out / "learning_curves.png", dpi=100)
+    figure = plots.learning_curves(curves, lang=lang)
+    if dataset:
+        label_picture(figure, dataset)
+    figure.savefig(out / "learning_curves.png", dpi=100)
     return ["learning_curves.png"]
 
 

@@ -148,8 +148,8 @@ def _find_misfit(loss, function: str, returned: str) -> tuple[str, bool, bool] |
 
 def _takes_logits(loss: Any) -> bool | None:
     """Whether a loss of Keras's takes logits (True) or probabilities (False); None for a loss of another kind."""
-    known: tuple[type[Any], ...] = tuple(getattr(keras.losses, name) for name in _OF_PROBABILITIES)
-    if isinstance(loss, known):
+    classes: tuple[Any, ...] = tuple(getattr(keras.losses, name) for name in _OF_PROBABILITIES)
+    if isinstance(loss, classes):
         return bool(loss.get_config().get("from_logits"))
     is_kerass = getattr(loss, "__module__", "").partition(".")[0] == "keras"
     return False if is_kerass and getattr(loss, "__name__", "") in _FUNCTION_NAMES else None

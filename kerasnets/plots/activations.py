@@ -15,11 +15,14 @@ from . import canvas
 #: PyTorch's default slope of leaky ReLU below 0; Keras has another default.
 NEGATIVE_SLOPE = 0.01
 
+#: A slope that can be told from 0 in the picture, drawn beside the true one.
+VISIBLE_SLOPE = 0.2
+
 NAMES = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "ReLU", "leaky_relu": "Leaky ReLU", "softmax": "Softmax"}
 
 
 def activation(
-    function: str | Callable[[Any], Any], *, points: int = 100, lang: str = "en", ax: Axes | None = None
+    function: str | Callable[[Any], Any], *, points: int = 201, lang: str = "en", ax: Axes | None = None
 ) -> Figure:
     """An activation function and its derivative for x from -10 to 10.
 
@@ -30,7 +33,7 @@ def activation(
         function: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01) or ``"softmax"``, with
             derivatives in closed form; or a function of a tensor of shape (points,) that returns one of the same
             shape, such as ``keras.activations.gelu``, with derivatives from central differences.
-        points: number of values of x.
+        points: number of values of x; 0 is one of them if it is odd.
         lang: language of the labels, ``"en"`` or ``"zh"``.
         ax: an Axes to draw on.
 
@@ -56,7 +59,13 @@ def activation(
     every = max(1, points // 12)
     ax.plot(x, y, label=f"{name}(x)", color="#0072b2", linewidth=2, marker="o", markevery=every, markersize=5)
     derivative = words["derivative"] + (" ∂yᵢ/∂xᵢ" if function == "softmax" else "")
-    ax.plot(x, slope, label=derivative, color="#d55e00", linestyle="--", linewidth=2)
+    # A jump at 0 is drawn as one, not as a slope to the next point.
+    jumps = {"drawstyle": "steps-pre"} if function in ("relu", "leaky_relu") else {}
+    ax.plot(x, slope, label=derivative, color="#d55e00", linestyle="--", linewidth=2, **jumps)
+    if function == "leaky_relu":
+        visible = np.where(x > 0, x, VISIBLE_SLOPE * x)
+        label = words["slope"].format(VISIBLE_SLOPE)
+        ax.plot(x, visible, label=label, color="#666666", linestyle=":", linewidth=2, zorder=1)
     ax.set_title(words["function"].format(name), **canvas.text())
     ax.set_xlabel("x", **canvas.text())
     ax.set_ylabel(f"{name}(x)", **canvas.text())

@@ -30,6 +30,7 @@ WORDS = {
         "epoch": "Epoch",
         "epoch_seconds": "Seconds per epoch",
         "filters": "First {n} of {total} filters of {name}",
+        "unit_weights": "Weights of the first {n} of {total} units of {name}",
         "function": "{} activation function",
         "label": "Label: {}",
         "loss": "Loss",
@@ -39,6 +40,7 @@ WORDS = {
         "predicted_label": "Predicted label",
         "predictions": "Model predictions",
         "shared": "shared",
+        "slope": "with slope {} below 0",
         "training": "training",
         "true_label": "True label",
         "validation": "validation",
@@ -51,6 +53,7 @@ WORDS = {
         "epoch": "训练周期",
         "epoch_seconds": "每个训练周期的秒数",
         "filters": "{name} 层的前 {n} 个滤波器（共 {total} 个）",
+        "unit_weights": "{name} 层前 {n} 个单元的权重（共 {total} 个）",
         "function": "{} 激活函数",
         "label": "标签：{}",
         "loss": "损失",
@@ -60,6 +63,7 @@ WORDS = {
         "predicted_label": "预测标签",
         "predictions": "模型预测结果",
         "shared": "共享",
+        "slope": "0 以下斜率为 {} 时",
         "training": "训练",
         "true_label": "真实标签",
         "validation": "验证",
@@ -164,6 +168,14 @@ def families() -> list[str]:
 
 def find_undrawable(text: str) -> set[str]:
     """The characters of `text` that are in none of the :func:`families`."""
+    missing = _in_no_font(text)
+    if missing:
+        add_new_fonts()
+        missing = _in_no_font(text)
+    return missing
+
+
+def _in_no_font(text: str) -> set[str]:
     fonts = [
         font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family=[family])))
         for family in families()
@@ -174,10 +186,7 @@ def find_undrawable(text: str) -> set[str]:
 def words(lang: str) -> dict[str, str]:
     """The labels of the pictures in `lang`; in English, with a warning, if no font has Chinese characters."""
     check_known("language", lang, WORDS)
-    needed = "".join(WORDS[lang].values())
-    if find_undrawable(needed):
-        add_new_fonts()
-    if find_undrawable(needed):
+    if find_undrawable("".join(WORDS[lang].values())):
         _warn_once(
             "No font with Chinese characters was found, so the pictures are labelled in English. Install one, on "
             "Debian and Ubuntu with: apt-get install fonts-noto-cjk"

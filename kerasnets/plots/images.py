@@ -106,15 +106,17 @@ def view_classify(
     image: Any,
     probabilities: Any,
     *,
+    label: int | None = None,
     class_names: Sequence[str] | None = None,
     lang: str = "en",
     ax: Axes | None = None,
 ) -> Figure:
-    """An image beside the probabilities of the classes as horizontal bars.
+    """An image beside the probabilities of the classes as horizontal bars; the most probable class is filled.
 
     Args:
         image: (height, width), or with axes of size 1 around it.
         probabilities: (classes,) or (1, classes); not logits or log-probabilities.
+        label: the true class, which is named above the image and printed bold; None if it isn't known.
         class_names: names by class id; default: the ids.
         lang: language of the labels, ``"en"`` or ``"zh"``.
         ax: an Axes to replace with the two panels.
@@ -138,18 +140,25 @@ def view_classify(
     names = canvas.names_of(class_names, len(values))[: len(values)]
     if class_names is not None and len(class_names) != len(values):
         raise ValueError(f"Expected {len(values)} names in `class_names`, one per probability; got {len(class_names)}.")
+    if label is not None:
+        label = check_integer("label", label, 0, most=len(values) - 1)
     words = canvas.words(lang)
 
     height = max(3.0, 0.26 * len(values) + 0.8)
     figure, (left, right) = canvas.panels(ax, 1, 2, (7.0, height), width_ratios=(1, 1.2))
     left.imshow(squeezed.astype("float32"), cmap="gray")
     left.set_axis_off()
-    bars = right.barh(range(len(values)), values, color="#4c72b0", edgecolor="black", linewidth=0.8)
+    colors = ["#1f4e8c" if i == values.argmax() else "white" for i in range(len(values))]
+    bars = right.barh(range(len(values)), values, color=colors, edgecolor="black", linewidth=0.8)
     right.bar_label(bars, fmt="{:.2f}", padding=3, **canvas.text(fontsize=8))
     right.set_yticks(range(len(values)), names, **canvas.text())
     right.invert_yaxis()
     right.set_xlim(0, 1.12)  # space for the number beside a full bar
     right.set_xticks(np.linspace(0, 1, 6))
+    right.spines["bottom"].set_bounds(0, 1)
+    if label is not None:
+        left.set_title(words["label"].format(names[label]), **canvas.text())
+        right.get_yticklabels()[label].set_fontweight("bold")
     right.set_title(words["class_probability"], **canvas.text())
     right.spines[["top", "right"]].set_visible(False)
     return figure

@@ -55,10 +55,10 @@ def assert_same_state(fast, stock, bound=1e-9):
         )
 
 
-def fit_both(make, x, y, *, batch_size=32, epochs=2, bound=1e-9, state=True):
+def fit_both(make, x, y, *, batch_size=32, epochs=2, bound=1e-9, state=True, **more):
     """Stock fit of batches by (seed, epoch), and fast fit of the arrays; returns the models."""
     stock, fast = twins(make)
-    options = {"batch_size": batch_size, "epochs": epochs, "seed": SEED, "verbose": 0}
+    options = {"batch_size": batch_size, "epochs": epochs, "seed": SEED, "verbose": 0, **more}
     expected = stock.fit(x, y, accelerate=False, **options)
     actual = fast.fit(x, y, **options)
     assert_same(actual.history, expected.history, bound)
@@ -105,11 +105,12 @@ def test_networks_in_both_precisions(name, arrays):
         model.compile(optimizer=optimizer(), loss=loss(), metrics=["accuracy"])
         return model
 
+    # Unshuffled: in float64 the initial weights take more of the stream that then orders the batches.
     with precision("float64"):
-        exact, _ = fit_both(make, x, y)
+        exact, _ = fit_both(make, x, y, shuffle=False)
         exact = exact.get_weights()
     with precision("float32"):
-        stock, fast = fit_both(make, x, y, bound=1e-3, state=False)
+        stock, fast = fit_both(make, x, y, shuffle=False, bound=1e-3, state=False)
     noise = max(np.abs(a - b).max() for a, b in zip(stock.get_weights(), exact, strict=True))
     difference = max(np.abs(a - b).max() for a, b in zip(stock.get_weights(), fast.get_weights(), strict=True))
     assert difference <= max(10 * noise, 64 * np.finfo("float32").eps)

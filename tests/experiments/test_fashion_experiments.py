@@ -65,7 +65,7 @@ def test_training_prints_the_structure_and_the_accuracy(clothes):
 
 def test_networks_in_one_table_and_one_picture(clothes):
     text, out = clothes
-    rows = table(text[text.rindex(f"{SAMPLE}, 1 epochs, backend {ACTIVE}") :], "1 epochs")
+    rows = table(text[text.rindex(f"{SAMPLE}, 1 epoch, backend {ACTIVE}") :], "1 epoch,")
     assert list(rows) == ["NeuralNetwork", "NeuralNetwork_v1", "ConvNeuralNetwork"]
     for network, (parameters, accuracy, *_) in rows.items():
         result = json.loads((out / network / "result.json").read_text())

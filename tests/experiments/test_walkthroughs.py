@@ -203,7 +203,7 @@ def test_activations(tmp_path):
         "softmax": lambda x: torch.softmax(x, 0),
     }
     for name, function in functions.items():
-        x = torch.linspace(-10, 10, 100)
+        x = torch.linspace(-10, 10, 201)
         y = function(x)
         slope = torch.autograd.functional.jacobian(function, x).diagonal()
         expected = (y.min(), y.max(), y.mean(), slope[0], slope.max(), slope[-1])

@@ -48,10 +48,10 @@ def test_diagrams_draw_without_a_missing_glyph_and_leave_nothing_behind(lang, tm
     assert plt.get_fignums() == []
 
 
+@pytest.mark.usefixtures("no_chinese_font")
 def test_without_a_chinese_font_english_and_one_warning(monkeypatch):
-    fonts = [font for font in canvas.font_manager.fontManager.ttflist if font.name.startswith("DejaVu")]
-    monkeypatch.setattr(canvas.font_manager.fontManager, "ttflist", fonts)
     for draw in (plots.neuron, lambda lang: plots.layered_network((2, 1), lang=lang), plots.gradient_descent):
+        monkeypatch.setattr(canvas, "_said", set())
         with pytest.warns(UserWarning, match="Chinese") as caught:
             figure = draw(lang="zh")
         assert len(caught) == 1

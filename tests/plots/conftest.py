@@ -1,0 +1,17 @@
+"""What the tests of pictures share."""
+
+import pytest
+
+from kerasnets.plots import canvas
+
+
+@pytest.fixture
+def no_chinese_font(monkeypatch):
+    """A machine without a Chinese font, of which nothing has been said yet."""
+    fonts = [font for font in canvas.font_manager.fontManager.ttflist if font.name.startswith("DejaVu")]
+    monkeypatch.setattr(canvas.font_manager.fontManager, "ttflist", fonts)
+    monkeypatch.setattr(canvas, "_said", set())
+    monkeypatch.setattr(canvas.font_manager, "findSystemFonts", lambda: [])
+    canvas.add_new_fonts.cache_clear()
+    yield
+    canvas.add_new_fonts.cache_clear()
