@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kerasnets.verify.compare.finding import Figure
-from kerasnets.verify.compare.forced import LOCAL, nearest
+from kerasnets.verify.compare.forced import LOCAL, chain_of, nearest
 from kerasnets.verify.compare.runs import TorchRun, Values
 from kerasnets.verify.differences import relative_difference
 from kerasnets.verify.parity.figure import EXACT, FACTOR, LEAST
@@ -82,7 +82,7 @@ def _measure(run: TorchRun, ported: Any, side: Side) -> dict[tuple[str, str, str
             value = calls[pair.torch].value if pair.torch < len(calls) else None
             if value is not None and calls[pair.torch].name == run.calls[pair.torch].name:
                 name = calls[pair.torch].name or "module"
-                found[check, f"{pair.torch}", name] = nearest(value, values[pair.keras, 0])[1]
+                found[check, f"{pair.torch}", name] = nearest(value, values[chain_of(ported.calls, pair.keras)[-1], 0])[1]
         found[check, "output", "output"] = nearest(run.values[check]["output"], values[ported.place])[1]
     if side.loss is not None:
         loss = run.values["loss"]["loss"]

@@ -222,8 +222,8 @@ def remove_dropout(calls: list[KerasCall]) -> None:
             layer.rate = 0.0
         elif call.kind == "attention":
             layer._dropout = layer._dropout_layer.rate = 0.0
-        for cell in (layer, getattr(layer, "forward_layer", None), getattr(layer, "backward_layer", None)):
-            for part in (cell, getattr(cell, "cell", None)):
-                for name in ("dropout", "recurrent_dropout"):
-                    if isinstance(getattr(part, name, None), float):
-                        setattr(part, name, 0.0)
+        elif call.kind in ("lstm", "gru", "rnn"):
+            for part in (layer, getattr(layer, "forward_layer", None), getattr(layer, "backward_layer", None)):
+                cell = getattr(part, "cell", None)
+                if cell is not None:
+                    cell.dropout = cell.recurrent_dropout = 0.0

@@ -34,9 +34,8 @@ class Match:
 def match_calls(theirs: Sequence[Call], ours: Sequence[Call]) -> Match:
     """Match the calls that have weights.
 
-    Kernels (convolutions, matrices, recurrent layers) are matched first: by name, then as the longest common sequence of
-    kinds and shapes, then by shape alone, for branches that the two sides run in another order. Normalizations are
-    matched with the one that follows the matched kernel.
+    Kernels (convolutions, matrices, recurrent layers) are matched first, then normalizations and the like: by name,
+    then by shape where they take the outputs of matched calls, then as the longest common sequence of kinds and shapes.
 
     Args:
         theirs: PyTorch's calls.
@@ -44,20 +43,16 @@ def match_calls(theirs: Sequence[Call], ours: Sequence[Call]) -> Match:
     """
     pairs = _match_names(theirs, ours)
     for kinds in (KERNELS, tuple(kind for kind in WEIGHTED if kind not in KERNELS)):
-        left = _left(theirs, pairs, 0, kinds)
-        right = _left(ours, pairs, 1, kinds)
-        if kinds is not KERNELS:
-            _match_followers(theirs, ours, left, right, pairs)
-            left, right = _left(theirs, pairs, 0, kinds), _left(ours, pairs, 1, kinds)
+        stops = KERNELS if kinds is KERNELS else WEIGHTED
+        for least in (1.0, 0.01):
+            _follow_graph(theirs, ours, kinds, stops, least, pairs)
+        left, right = _left(theirs, pairs, 0, kinds), _left(ours, pairs, 1, kinds)
         for i, j in _align([theirs[i] for i in left], [ours[j] for j in right]):
             pairs[left[i]] = (right[j], "order and shape")
-        for exact in (True, False):
-            for i in _left(theirs, pairs, 0, kinds):
-                for j in _left(ours, pairs, 1, kinds):
-                    same = theirs[i].shapes == ours[j].shapes if exact else len(pairs) == 0
-                    if theirs[i].kind == ours[j].kind and same:
-                        pairs[i] = (j, "order and shape")
-                        break
+        for i in _left(theirs, pairs, 0, kinds):
+            fitting = [j for j in _left(ours, pairs, 1, kinds) if _likeness(theirs[i], ours[j]) >= 4.0]
+            if fitting:
+                pairs[i] = (fitting[0], "order and shape")
     _match_shared(theirs, ours, pairs)
     every = WEIGHTED
     found = tuple(Pair(i, j, by) for i, (j, by) in sorted(pairs.items()))
@@ -126,7 +121,7 @@ def _likeness(theirs: Call, ours: Call) -> float:
     if theirs.kind != ours.kind:
         return 0.0
     score = 1.0 + 3.0 * (_fits(theirs, ours))
-    words, others = (set(re.findall(r"[a-z]+|\d+", c.name.lower())) for c in (theirs, ours))
+    words, others = (set(re.findall(r"[a-z]+", c.name.lower())) for c in (theirs, ours))
     return score + len(words & others) / (1 + len(words | others))
 
 
@@ -138,29 +133,37 @@ def _fits(theirs: Call, ours: Call) -> float:
     return 0.5 * len(common) / max(len(theirs.shapes), len(ours.shapes), 1)
 
 
-def _match_followers(
-    theirs: Sequence[Call], ours: Sequence[Call], left: list[int], right: list[int], pairs: dict[int, tuple[int, str]]
+def _follow_graph(
+    theirs: Sequence[Call],
+    ours: Sequence[Call],
+    kinds: Sequence[str],
+    stops: Sequence[str],
+    least: float,
+    pairs: dict[int, tuple[int, str]],
 ) -> None:
-    """Match normalizations and the like that take the outputs of matched layers."""
-    stops = {i for i, c in enumerate(theirs) if c.weighted}, {j for j, c in enumerate(ours) if c.weighted}
-    changed = True
-    while changed:
-        changed = False
-        known = {i: j for i, (j, _) in pairs.items()}
-        for i in [i for i in left if i not in pairs]:
-            wanted = {known.get(k, k) if k >= 0 else -1 for k in sources_of(list(theirs), i, stops[0])}
-            taken = {j for j, _ in pairs.values()}
-            fitting = [
-                j
-                for j in right
-                if j not in taken
-                and theirs[i].kind == ours[j].kind
-                and sources_of(list(ours), j, stops[1]) == wanted
-                and all(k < 0 or k in known for k in sources_of(list(theirs), i, stops[0]))
-            ]
-            if fitting:
-                pairs[i] = (max(fitting, key=lambda j: (_likeness(theirs[i], ours[j]), -j)), "graph")
-                changed = True
+    """Match calls of the same kind and shapes that take the outputs of matched calls.
+
+    Args:
+        theirs: PyTorch's calls.
+        ours: Keras's calls.
+        kinds: kinds to match.
+        stops: kinds whose outputs count.
+        least: how many of the calls whose outputs they take must be matched, as a part of all.
+        pairs: what is matched; gets more.
+    """
+    ends = ({i for i, c in enumerate(side) if c.kind in stops} for side in (theirs, ours))
+    left_ends, right_ends = ends
+    sources = {j: sources_of(list(ours), j, right_ends) for j in range(len(ours))}
+    for i in _left(theirs, pairs, 0, kinds):
+        known = {k: j for k, (j, _) in pairs.items()}
+        wanted = {known.get(k, -2) if k >= 0 else -1 for k in sources_of(list(theirs), i, left_ends)}
+        scored = [
+            (len(wanted & sources[j]) / len(wanted | sources[j]), _likeness(theirs[i], ours[j]), -j)
+            for j in _left(ours, pairs, 1, kinds)
+            if _likeness(theirs[i], ours[j]) >= 4.0
+        ]
+        if scored and max(scored)[0] >= least:
+            pairs[i] = (-max(scored)[2], "graph")
 
 
 def _match_shared(theirs: Sequence[Call], ours: Sequence[Call], pairs: dict[int, tuple[int, str]]) -> None:
