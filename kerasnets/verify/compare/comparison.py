@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kerasnets._internal.arrays import to_numpy
-from kerasnets.interop.feature_order import Layout, layouts_of
+from kerasnets.interop.feature_order import Layout, layouts_of, positions_of
 from kerasnets.verify.compare.calls import Call
 from kerasnets.verify.compare.diagnosis import Diagnosis, find_frozen
 from kerasnets.verify.compare.figures import Side, make_figures
@@ -60,12 +60,20 @@ class Ported:
         self.links: list[Link] = make_links(run.calls, self.calls, self.match, self.layouts, self.state)
         self.given = [to_numpy(link.variable).copy() for link in self.links]
         self.unfit = self.load()
+        unfit = {id(link) for link, _ in self.unfit}
+        kept = [(k, g) for k, g in zip(self.links, self.given, strict=True) if id(k) not in unfit]
+        self.links, self.given = [k for k, _ in kept], [g for _, g in kept]
 
     def _read_layouts(self, plain: Sequence[str]) -> tuple[dict[int, Layout], str]:
         try:
             layouts, advice = layouts_of(self.model), ""
-        except ValueError as error:
-            layouts, advice = {}, str(error)
+        except ValueError as error:  # what lies before the layer that it names is still known
+            advice = str(error)
+            layouts = {
+                id(c.layer): positions_of(c.node.input_tensors[0])
+                for c in self.calls
+                if c.kind == "linear" and len(c.node.input_tensors[0].shape) == 2
+            }
         for call in self.calls:
             if call.name in plain:
                 layouts[id(call.layer)] = None
@@ -90,7 +98,8 @@ def compare_port(port: Port) -> Report:
         diagnosis = Diagnosis(
             run64.calls, ported.calls, ported.match, run64.last, ported.place[0], _shorten(ported.advice)
         )
-        findings = [*diagnosis.run(forced.locals), *_unfit(ported)]
+        findings = diagnosis.run(forced.locals)
+        findings += [] if findings else _unfit(ported)
         loaded = is_loaded(ported.links, ported.given, ported.state)
         findings += _judge_given(port, ported, run64, loaded)
         trained = {name: p.requires_grad for name, p in port.module.named_parameters()}
@@ -176,17 +185,11 @@ def _unfit(ported: Ported) -> list[Finding]:
 
 def _judge_given(port: Port, ported: Ported, run: TorchRun, loaded: bool) -> list[Finding]:
     """The weights that the model came with."""
-    fitting = [
-        (link, value)
-        for link, value in zip(ported.links, ported.given, strict=True)
-        if all(link is not other for other, _ in ported.unfit)
-    ]
-    links, given = [link for link, _ in fitting], [value for _, value in fitting]
     if loaded:
-        return find_loading_causes(links, given, ported.state, ported.calls)
+        return find_loading_causes(ported.links, ported.given, ported.state, ported.calls)
     theirs = {p.keras: run.calls[p.torch] for p in ported.match.pairs}
     states: list[Mapping[str, np.ndarray]] = [ported.state, draw_again(port.module)]
-    return find_distribution_causes(links, given, states, theirs, ported.calls)
+    return find_distribution_causes(ported.links, ported.given, states, theirs, ported.calls)
 
 
 def _measure(port: Port, ported: Ported, run: TorchRun, dtype: str) -> Side:

@@ -46,7 +46,7 @@ class Diagnosis:
             *self.ours,
             Call("output", "output", {}, None, (place,)),
         ]
-        self.stops = {p.torch for p in match.pairs}, {p.keras for p in match.pairs}
+        self.stops = tuple({i for i, c in enumerate(side) if c.weighted} for side in (theirs, ours))
         self.findings: list[Finding] = []
         self._blamed: set[int] = set()  # ids of calls that have a finding
         self._broken: set[int] = set()  # Keras's calls whose outputs PyTorch's could not replace
@@ -59,7 +59,9 @@ class Diagnosis:
             i, j = (len(self.theirs), len(self.ours)) if local.torch < 0 else (local.torch, local.keras)
             head = j if local.torch < 0 else chain_of(self.ours, j)[0]
             sources = sources_of(self.ends[1], head, self.stops[1])
-            tainted = bool(sources & self._broken)
+            theirs = sources_of(self.ends[0], i, self.stops[0])
+            alone = theirs & set(self.match.torch_only) or sources & set(self.match.keras_only)
+            tainted = bool(sources & self._broken or alone)
             self._judge_segment(local, i, head, tainted)
             if local.torch >= 0:
                 self._judge_layer(local, tainted, len(self.findings) > before)
@@ -85,7 +87,7 @@ class Diagnosis:
     def _place_after(self, i: int) -> int:
         """Keras's call that is matched with the nearest call before PyTorch's `i`."""
         known = {p.torch: p.keras for p in self.match.pairs}
-        return max((known[k] for k in sources_of(self.theirs, i, self.stops[0]) if k in known), default=-1)
+        return max((known[k] for k in sources_of(self.theirs, i, set(known)) if k in known), default=-1)
 
     # --- Between layers
 
@@ -103,8 +105,8 @@ class Diagnosis:
             key = [c for c in (cause.where, cause.torch) if c is not None]
             originals = {self.ours[k].name: self.ours[k] for k in between[1]}
             ids = {id(originals.get(c.name, c)) for c in key}
-            if ids & self._blamed or (blamed and not key):
-                continue
+            if ids & self._blamed or (blamed and len(key) < 2):
+                continue  # what one call does to several layers is one finding
             self._blamed |= ids
             where = cause.where.name if cause.where is not None else self._name_of(j)
             text = cause.text if cause.where is not None else f"before it, {cause.text}"

@@ -70,8 +70,9 @@ class Finding:
 
 
 def order_findings(findings: list[Finding]) -> list[Finding]:
-    """Findings by check and place, each once."""
-    unique = {(f.check, f.where, f.cause): f for f in reversed(findings)}
+    """Findings by check and place, each once; of a layer's weights, one finding for all of its variables."""
+    weights = ("loaded weights", "initial weights")
+    unique = {(f.check, f.where, "" if f.check in weights else f.cause): f for f in reversed(findings)}
     return sorted(unique.values(), key=lambda f: (CHECKS.index(f.check), f.place))
 
 

@@ -1,10 +1,13 @@
 """Kinds and settings of Keras's layers and operations, in the vocabulary of :mod:`calls`."""
 
+import functools
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerasnets import layers as ours
+from kerasnets._internal.arrays import to_numpy
 
 Described = tuple[str, dict[str, Any]]
 
@@ -54,17 +57,46 @@ _ACTIVATIONS = {
 
 
 def describe_activation(function: Any) -> Described:
-    """Kind and settings of a function of ``keras.activations``."""
-    name = getattr(function, "__name__", str(function))
-    if name == "gelu":
-        return "gelu", {"approximation": "none"}
-    if name in ("softmax", "log_softmax"):
-        return name.replace("_", " "), {"axis": -1}
-    if name == "leaky_relu":
-        return "leaky relu", {"negative slope": 0.2}
-    if name == "elu":
-        return "elu", {"alpha": 1.0}
-    return _ACTIVATIONS.get(name, name), {}
+    """Kind and settings of an activation: by its name in ``keras.activations``, or by its values."""
+    name = getattr(function, "__name__", "")
+    if str(getattr(function, "__module__", "")).startswith("keras."):
+        if name == "gelu":
+            return "gelu", {"approximation": "none"}
+        if name in ("softmax", "log_softmax"):
+            return name.replace("_", " "), {"axis": -1}
+        if name == "leaky_relu":
+            return "leaky relu", {"negative slope": 0.2}
+        if name == "elu":
+            return "elu", {"alpha": 1.0}
+        if name in _ACTIVATIONS:
+            return _ACTIVATIONS[name], {}
+    return identify_function(function) or (name or "function", {})
+
+
+def identify_function(function: Any) -> Described | None:
+    """Kind and settings of a function that acts on each number, by its values; None if it is none of the known ones."""
+    x = np.linspace(-6.0, 6.0, 25, dtype="float32")
+    try:
+        actual = to_numpy(function(keras.ops.convert_to_tensor(x)))
+    except Exception:  # it takes something else than a vector
+        return None
+    if actual.shape != x.shape:
+        return None
+    known = {(kind, ()): getattr(keras.activations, name, None) for name, kind in _ACTIVATIONS.items()}
+    candidates: list[tuple[Described, Any]] = [((kind, {}), f) for (kind, _), f in known.items() if f is not None]
+    for approximate, name in ((False, "none"), (True, "tanh")):
+        gelu = functools.partial(keras.activations.gelu, approximate=approximate)
+        candidates.append((("gelu", {"approximation": name}), gelu))
+    slope = float(-actual[0] / 6.0)
+    if 0.0 < slope < 1.0:
+        leaky = functools.partial(keras.activations.leaky_relu, negative_slope=slope)
+        candidates.append((("leaky relu", {"negative slope": round(slope, 6)}), leaky))
+    if np.allclose(actual, x, atol=1e-6):
+        return "identity", {}
+    for described, candidate in candidates:
+        if np.allclose(actual, to_numpy(candidate(keras.ops.convert_to_tensor(x))), atol=2e-6):
+            return described
+    return None
 
 
 def inner(operation: Any) -> Any:
@@ -226,6 +258,8 @@ def _describe_layer(layer: Any, shape, kwargs: dict[str, Any]) -> Described | No
         return "softmax", {"axis": layer.axis}
     if isinstance(layer, _LAYERS.Activation):
         return describe_activation(layer.activation)
+    if isinstance(layer, _LAYERS.Lambda):
+        return identify_function(layer.function)
     if "UpSampling" in type(layer).__name__:
         return "upsample", {"interpolation": getattr(layer, "interpolation", "nearest")}
     if hasattr(layer, "pool_size"):
@@ -253,7 +287,7 @@ def _describe_operation(operation: Any, shape) -> Described:
     if name == "Mean":
         axis = operation.axis
         axes = tuple(a % len(shape) for a in ((axis,) if isinstance(axis, int) else axis or ()))
-        whole = len(shape) > 2 and axes == tuple(range(1, len(shape) - 1)) and len(shape) == 4
+        whole = len(shape) > 2 and axes == tuple(range(1, len(shape) - 1))
         return ("global average pool", {}) if whole else ("mean", {"axes": axes})
     snake = "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
     return _ACTIVATIONS.get(snake, snake.replace("_", " ") if isinstance(operation, keras.Layer) else snake), {}

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -45,7 +46,13 @@ def copy_model(model: keras.Model, dtype: str) -> keras.Model:
             config = {"output_shape": layer._output_shape, "arguments": layer.arguments, "name": layer.name}
             return keras.layers.Lambda(layer.function, dtype=dtype, **config)
         try:
-            return type(layer).from_config(_set_dtype(layer.get_config(), dtype))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of lambdas, which are passed on as they are
+                config = _set_dtype(layer.get_config(), dtype)
+            for name in ("activation", "recurrent_activation"):
+                if isinstance(config.get(name), dict):
+                    config[name] = getattr(layer, name)
+            return type(layer).from_config(config)
         except Exception as error:  # each layer has its own
             raise TypeError(
                 f"The layer {layer.name!r} ({type(layer).__name__}) can't be copied, which a comparison in float64 and "

@@ -51,9 +51,16 @@ class Link:
             ValueError: the shapes don't fit.
         """
         arrays = [state[name] for name in self.names]
-        found = np.asarray(self.convert(*arrays))
+        try:
+            found = np.asarray(self.convert(*arrays))
+        except ValueError as error:
+            shapes = ", ".join(str(a.shape) for a in arrays)
+            text = f"{self.names[0]} of shape {shapes} doesn't fit {self.variable.name}, {tuple(self.variable.shape)}"
+            raise ValueError(text) from error
         if found.shape != tuple(self.variable.shape):
-            raise ValueError(f"{self.names[0]} has shape {found.shape} here, {tuple(self.variable.shape)} in Keras")
+            shapes = ", ".join(str(a.shape) for a in arrays)
+            text = f"{self.names[0]} of shape {shapes} doesn't fit {self.variable.name}, {tuple(self.variable.shape)}"
+            raise ValueError(text)
         return found
 
     def gradient(self, state: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -65,6 +65,11 @@ def diagnose_segment(
     """
     left = [c for c in theirs if c.kind not in MOVES]
     right = [c for c in ours if c.kind not in MOVES]
+    kinds = [c.kind for c in left], [c.kind for c in right]
+    if measured and kinds[0] != kinds[1] and sorted(kinds[0]) == sorted(kinds[1]):
+        i = next(k for k, pair in enumerate(zip(*kinds, strict=True)) if pair[0] != pair[1])
+        text = f"the order is {', '.join(kinds[1][i:])}; PyTorch's is {', '.join(kinds[0][i:])}"
+        return [Cause(right[i], left[i], text, "call them in PyTorch's order", right[i].kind)]
     found = []
     for their, own in _align(left, right):
         if their is not None and own is not None:

@@ -232,7 +232,7 @@ def _describe_mean(name: str, x: torch.Tensor, given: dict[str, Any], args: tupl
         return _adaptive("average", given.get("output_size", args[1] if len(args) > 1 else 1), tuple(x.shape[2:]))
     axes = given.get("dim", args[1] if len(args) > 1 else None)
     axes = tuple(axis % x.ndim for axis in ((axes,) if isinstance(axes, int) else axes or ()))
-    if axes and x.ndim > 2 and axes == tuple(range(2, x.ndim)):
+    if x.ndim > 2 and (axes == tuple(range(2, x.ndim)) or (x.ndim == 3 and axes == (1,))):  # steps or pixels
         return "global average pool", {}
     return "mean", {"axes": axes}
 

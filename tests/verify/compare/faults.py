@@ -101,7 +101,7 @@ FAULTS = [
     ("ViT block", "GELU's approximation", {"approximate": True}, "gelu", "tanh approximation"),
     ("ViT block", "number of heads", {"heads": 2, "key": 8}, "attention", "heads is 2"),
     ("ViT block", "positions left out", {"positions": False}, "patches", "positions"),
-    ("ViT block", "layer norm left out", {"pre": False}, "add", "layer norm"),
+    ("ViT block", "layer norm left out", {"pre": False}, "attention", "layer norm"),
     ("ViT block", "residual left out", {"skip": False}, "head", "add"),
     ("ViT block", "max instead of mean", {"pool": keras.layers.GlobalMaxPooling1D()}, "max_pool", "global max pool"),
     ("autoencoder", "slope of LeakyReLU", {"slope": 0.3}, "leaky", "slope is 0.3"),
