@@ -36,6 +36,7 @@ from kerasnets.verify.compare.runs import (
     Values,
     keras_loss,
     projection,
+    quick_compilation,
     run_original,
     run_port,
 )
@@ -93,7 +94,7 @@ def compare_port(port: Port) -> Report:
     began = time.perf_counter()
     run64, run32 = run_original(port, "float64"), run_original(port, "float32")
     noise = {dtype: _run_others(port, dtype) for dtype in ("float64", "float32")}
-    with float_type("float64"):
+    with float_type("float64"), quick_compilation():
         ported, forced = _force(port, run64)
         diagnosis = Diagnosis(
             run64.calls, ported.calls, ported.match, run64.last, ported.place[0], _shorten(ported.advice)
@@ -111,7 +112,7 @@ def compare_port(port: Port) -> Report:
         steps, causes = compare_optimizers(port, ported.links, ported.model, state, run64.values["gradients"])
         findings += causes
         ported.load()
-    with float_type("float32"):
+    with float_type("float32"), quick_compilation():
         copy32 = Ported(port, run32, "float32", [])
         side32 = _measure(port, copy32, run32, "float32")
         rates, causes, curves = compare_rates(port)

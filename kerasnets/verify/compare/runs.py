@@ -1,8 +1,9 @@
 """One batch through each side: outputs by layer, loss, gradients and buffers; and PyTorch's noise floor."""
 
+import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -158,9 +159,38 @@ def run_port(
     training = run_calls(calls, tensor, training=True)
     buffers = [to_numpy(v).copy() for v in model.non_trainable_variables]
     load()
-    loss, gradients = backend.value_and_gradients(model, value_of, tensor, training=True)
+    loss, gradients = _differentiate(model, value_of, tensor)
     load()
     return inference, training, to_numpy(loss), [dense(g) for g in gradients], buffers
+
+
+def _differentiate(model: keras.Model, value_of: Callable, x: Any) -> tuple[Any, list[Any]]:
+    """``backend.value_and_gradients`` in training mode; on JAX as one program, instead of a program per operation."""
+    if keras.config.backend() != "jax":
+        return backend.value_and_gradients(model, value_of, x, training=True)
+    import jax
+
+    def stateless(trainable, non_trainable):
+        return value_of(model.stateless_call(trainable, non_trainable, x, training=True)[0])
+
+    state = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+    return jax.jit(jax.value_and_grad(stateless))(*state)
+
+
+@contextlib.contextmanager
+def quick_compilation() -> Iterator[None]:
+    """Inside, JAX compiles quickly and not for speed: each program runs once or twice."""
+    if keras.config.backend() != "jax":
+        yield
+        return
+    import jax
+
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
 
 
 def dense(gradient: Any) -> np.ndarray:
