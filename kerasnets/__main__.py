@@ -1,9 +1,12 @@
 """``python -m kerasnets info`` shows what is installed and usable, and what to do about the rest.
 
 ``python -m kerasnets clear-cache`` removes the arrays that `load_data` keeps in the user's cache.
+
+``python -m kerasnets compare path/to/port.py`` compares the Keras port that a file defines with its PyTorch original.
 """
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -66,6 +69,25 @@ def clear_cache(
     print(f"{len(removed)} removed, {sum(size for _, size in removed) / 1e6:.1f} MB.")
     if not downloads:
         print("Downloaded data sets are kept; --downloads removes them as well.")
+
+
+@app.command()
+def compare(
+    path: Annotated[Path, typer.Argument(help="A file that defines module, model and x; see docs/compare.md.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for report.json and report.png.", file_okay=False)] = None,
+) -> None:
+    """Compare a Keras port with its PyTorch original; the exit code is 0 if they are the same, otherwise 1 or 2."""
+    from kerasnets.verify.compare.command import compare_file
+
+    try:
+        report = compare_file(path, out)
+    except (OSError, TypeError, ValueError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from error
+    print(report)
+    if out is not None:
+        print(f"Written: {out / 'report.json'}, {out / 'report.png'}")
+    raise typer.Exit(0 if report.same else 1)
 
 
 if __name__ == "__main__":

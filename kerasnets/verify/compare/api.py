@@ -84,7 +84,9 @@ def _output_of(module: torch.nn.Module, x: Any) -> Any:
     from kerasnets.verify.compare.inputs import to_tensor
 
     with torch.no_grad():
-        return record(copy_module(module, "float32"), to_tensor(x, torch.float32), training=False).output.detach().numpy()
+        return (
+            record(copy_module(module, "float32"), to_tensor(x, torch.float32), training=False).output.detach().numpy()
+        )
 
 
 def assert_same(

@@ -1,7 +1,7 @@
 """The comparison itself: every check in turn, and the report."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -123,12 +123,18 @@ def compare_port(port: Port) -> Report:
         keras.config.backend(),
         tuple(order_findings(findings)),
         tuple(figures),
-        tuple((run64.calls[p.torch].name, ported.calls[p.keras].name, run64.calls[p.torch].kind, p.by) for p in ported.match.pairs),
+        tuple(_describe_matches(run64, ported)),
         tuple(_notes(ported, loaded)),
         curves,
         loaded,
         time.perf_counter() - began,
     )  # fmt: skip
+
+
+def _describe_matches(run: TorchRun, ported: Ported) -> Iterator[tuple[str, str, str, str]]:
+    for pair in ported.match.pairs:
+        their = run.calls[pair.torch]
+        yield their.name, ported.calls[pair.keras].name, their.kind, pair.by
 
 
 def _run_others(port: Port, dtype: str) -> list[Values]:
@@ -224,7 +230,11 @@ def _find_unexplained(
     stages = (("outputs", ()), ("training mode", ("outputs",)), ("loss", ("outputs", "training mode")))
     if {"structure", "outputs"} & seen:
         return []
-    for check, after in (*stages, ("gradients", ("outputs", "training mode", "loss")), ("buffers", ("outputs", "training mode"))):
+    for check, after in (
+        *stages,
+        ("gradients", ("outputs", "training mode", "loss")),
+        ("buffers", ("outputs", "training mode")),
+    ):
         wrong = [f for f in figures if f.check == check and f.differs]
         if not wrong or check in seen or any(c in seen for c in after):
             continue
@@ -245,10 +255,10 @@ def _explain(check: str, figure: Figure, ported: Ported, run: TorchRun) -> Findi
         return Finding(check, stopped[0], text, "remove stop_gradient", figure.name, figure.float64, place)
     frozen = getattr(call.node, "arguments", None)
     kwargs: dict[str, Any] = frozen.kwargs if frozen is not None else {}
-    if check in ("training mode", "buffers") and call.kind == "batch norm":
-        if kwargs.get("training") is False or not call.layer.trainable:
-            text = "it uses its running values in training (training=False or trainable=False), PyTorch the batch's"
-            return Finding(check, call.name, text, "call it without training=False", figure.name, figure.float64, place)
+    is_frozen = kwargs.get("training") is False or not getattr(call.layer, "trainable", True)
+    if check in ("training mode", "buffers") and call.kind == "batch norm" and is_frozen:
+        text = "it uses its running values in training (training=False or trainable=False), PyTorch the batch's"
+        return Finding(check, call.name, text, "call it without training=False", figure.name, figure.float64, place)
     texts = {
         "outputs": "the outputs differ from PyTorch's",
         "training mode": "the outputs in training mode differ from PyTorch's, those in inference mode don't",

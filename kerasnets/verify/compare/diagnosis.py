@@ -42,10 +42,13 @@ class Diagnosis:
         self, theirs: Sequence[Call], ours: Sequence[KerasCall], match: Match, last: int, place: int, advice: str = ""
     ):
         self.theirs, self.ours, self.match, self.advice = list(theirs), list(ours), match, advice
-        self.ends = [*self.theirs, Call("output", "output", {}, None, (last,))], [
-            *self.ours,
-            Call("output", "output", {}, None, (place,)),
-        ]
+        self.ends = (
+            [*self.theirs, Call("output", "output", {}, None, (last,))],
+            [
+                *self.ours,
+                Call("output", "output", {}, None, (place,)),
+            ],
+        )
         self.stops = tuple({i for i, c in enumerate(side) if c.weighted} for side in (theirs, ours))
         self.findings: list[Finding] = []
         self._blamed: set[int] = set()  # ids of calls that have a finding
@@ -166,9 +169,15 @@ class Diagnosis:
         if local.moved:
             what = f" ({', '.join(c.name for c in moves)})" if moves else ""
             mend = self.advice or (
-                "PyTorch's order is (channels, height, width): for feature maps, Reshape to it and then Permute((2, 3, 1))"
+                "PyTorch's order is (channels, height, width): Reshape to it, then Permute((2, 3, 1))"
             )
-            return Cause(where, None, f"reshape or flatten order: the elements are in another order than PyTorch's{what}", mend, "order")
+            return Cause(
+                where,
+                None,
+                f"reshape or flatten order: the elements are in another order than PyTorch's{what}",
+                mend,
+                "order",
+            )
         if local.shapes:
             text = f"the shape is {local.shapes[1]}, PyTorch's {local.shapes[0]} does not fit it"
             return Cause(where, None, text, "", "unknown")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasnets.verify.compare.calls import Call
 from kerasnets.verify.compare.finding import Figure
 from kerasnets.verify.compare.forced import LOCAL, chain_of, nearest
 from kerasnets.verify.compare.runs import TorchRun, Values
@@ -48,9 +49,12 @@ def make_figures(
     """The figures of outputs, training mode, loss, gradients and buffers.
 
     Args:
-        run64, run32: PyTorch's runs.
-        ported64, ported32: the copies of the port.
-        side64, side32: their runs.
+        run64: PyTorch's run in float64.
+        run32: PyTorch's run in float32.
+        ported64: the copy of the port in float64.
+        ported32: the copy in float32.
+        side64: the run of the copy in float64.
+        side32: the run of the copy in float32.
         noise: float type → values of PyTorch's other ways to compute the same.
     """
     both = [_measure(r, p, s) for r, p, s in ((run64, ported64, side64), (run32, ported32, side32))]
@@ -74,7 +78,10 @@ def _differs(check: str, double: float, single: float | None, noise64: float, no
 def _measure(run: TorchRun, ported: Any, side: Side) -> dict[tuple[str, str, str], float]:
     """(check, key, name) → difference."""
     found: dict[tuple[str, str, str], float] = {}
-    modes = (("outputs", run.calls, side.inference), ("training mode", run.training_calls, side.training))
+    modes: tuple[tuple[str, list[Call], Mapping], ...] = (
+        ("outputs", run.calls, side.inference),
+        ("training mode", run.training_calls, side.training),
+    )
     for check, calls, values in modes:
         if not values:
             continue
@@ -82,19 +89,21 @@ def _measure(run: TorchRun, ported: Any, side: Side) -> dict[tuple[str, str, str
             value = calls[pair.torch].value if pair.torch < len(calls) else None
             if value is not None and calls[pair.torch].name == run.calls[pair.torch].name:
                 name = calls[pair.torch].name or "module"
-                found[check, f"{pair.torch}", name] = nearest(value, values[chain_of(ported.calls, pair.keras)[-1], 0])[1]
+                found[check, f"{pair.torch}", name] = nearest(value, values[chain_of(ported.calls, pair.keras)[-1], 0])[
+                    1
+                ]
         found[check, "output", "output"] = nearest(run.values[check]["output"], values[ported.place])[1]
     if side.loss is not None:
         loss = run.values["loss"]["loss"]
         found["loss", "loss", "loss"] = relative_difference(np.asarray(side.loss), loss)
     largest = max((float(np.abs(g).max()) for g in run.values["gradients"].values()), default=0.0)
     for link in ported.links:
-        key, values = id(link.variable), run.values["buffers" if link.is_buffer else "gradients"]
+        key, theirs = id(link.variable), run.values["buffers" if link.is_buffer else "gradients"]
         own = side.buffers.get(key) if link.is_buffer else side.gradients.get(key)
-        if own is None or any(name not in values for name in link.names):
+        if own is None or any(name not in theirs for name in link.names):
             continue
         try:
-            expected = link.gradient(values)
+            expected = link.gradient(theirs)
         except ValueError:
             continue
         scale = max(float(np.abs(expected).max()), 0.0 if link.is_buffer else _SMALL * largest * 1e2)

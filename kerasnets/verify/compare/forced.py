@@ -117,9 +117,7 @@ class ForcedRun:
         values: where → value, of the run.
     """
 
-    def __init__(
-        self, theirs: Sequence[Call], ours: Sequence[KerasCall], match: Match, layouts: Mapping[int, Layout]
-    ):
+    def __init__(self, theirs: Sequence[Call], ours: Sequence[KerasCall], match: Match, layouts: Mapping[int, Layout]):
         self.theirs, self.ours, self.layouts = theirs, ours, layouts
         self.chains = {chain_of(ours, pair.keras)[-1]: pair for pair in match.pairs}
         self.locals: list[Local] = []

@@ -78,9 +78,11 @@ def _name_loading_cause(link: Link, value: np.ndarray, theirs: np.ndarray, call:
     if link.is_sum:
         for i, one in enumerate(link.names):
             if _same(value, np.asarray(state[one])):
-                return f"{name} is {one} alone, it should be the sum of PyTorch's two biases ({link.names[1 - i]} is missing)"
+                return f"{name} is {one} alone; {link.names[1 - i]} must be added to it"
     if not _same_numbers(value, theirs):
-        what = "is not PyTorch's" if np.ptp(value) > 0 or value.size == 1 else "was not loaded: it has its initial value"
+        what = (
+            "is not PyTorch's" if np.ptp(value) > 0 or value.size == 1 else "was not loaded: it has its initial value"
+        )
         return f"{name} {what} ({', '.join(link.names)})"
     if call.kind == "linear" and _same_numbers(value[:, 0], theirs[:, 0]):
         return (
@@ -142,7 +144,9 @@ def find_distribution_causes(
     """
     found = []
     for link, value in zip(links, given, strict=True):
-        samples = [v for state in states if all(n in state for n in link.names) and (v := _value(link, state)) is not None]
+        samples = [
+            v for state in states if all(n in state for n in link.names) and (v := _value(link, state)) is not None
+        ]
         if link.is_buffer or link.is_sum or not samples:
             continue
         problems = [_compare_samples(value.astype("float64"), sample) for sample in samples]
@@ -159,7 +163,8 @@ def _describe(values: np.ndarray) -> str:
     low, high, std = float(values.min()), float(values.max()), float(values.std())
     if low == high:
         return f"constant {write_number(round(low, 6))}"
-    return f"in [{write_number(round(low, 4))}, {write_number(round(high, 4))}] with standard deviation {write_number(round(std, 5))}"
+    low, high, std = round(low, 4), round(high, 4), round(std, 5)
+    return f"in [{write_number(low)}, {write_number(high)}] with standard deviation {write_number(std)}"
 
 
 def _compare_samples(own: np.ndarray, sample: np.ndarray) -> str:
@@ -197,7 +202,7 @@ def _mend(call: KerasCall, link: Link) -> str:
     if call.kind == "convolution" and type(call.layer).__name__ == "Conv2D":
         return "use kerasnets.layers.Conv2D"
     if call.kind == "embedding":
-        return 'embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0)'
+        return "embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0)"
     if call.kind in ("lstm", "gru", "rnn"):
         return "give kernel_initializer, recurrent_initializer and bias_initializer RandomUniform(±1/√units)"
     return f"give the layer PyTorch's distribution as {link.variable.name}_initializer"

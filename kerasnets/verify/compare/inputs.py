@@ -61,7 +61,9 @@ def check_sides(module: Any, model: Any) -> None:
         )
     for what, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
         if len(tensors) != 1:
-            raise ValueError(f"The model {model.name!r} has {len(tensors)} {what}; expected 1. To compare it, {_INSTEAD}.")
+            raise ValueError(
+                f"The model {model.name!r} has {len(tensors)} {what}; expected 1. To compare it, {_INSTEAD}."
+            )
 
 
 def _pair(name: str, given: Any, is_torch: Callable[[Any], bool], compiled: Any, expected: str) -> tuple | None:
@@ -151,7 +153,9 @@ def read_scheduler(given: Any, optimizers: tuple[Any, Any] | None) -> tuple[Any,
     if not isinstance(theirs, kinds):
         raise TypeError(f"scheduler={given!r}: expected a scheduler of torch.optim.lr_scheduler.")
     if isinstance(theirs, torch.optim.lr_scheduler.ReduceLROnPlateau):
-        raise TypeError("scheduler: ReduceLROnPlateau's rates depend on the training; compare the two trainings instead.")
+        raise TypeError(
+            "scheduler: ReduceLROnPlateau's rates depend on the training; compare the two trainings instead."
+        )
     if own is None and optimizers is None:
         raise ValueError("scheduler is given without `optimizer`; expected both, to compare their learning rates.")
     if own is not None and not callable(own):

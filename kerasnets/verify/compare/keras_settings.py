@@ -14,9 +14,7 @@ Described = tuple[str, dict[str, Any]]
 _LAYERS = keras.layers
 _CONVOLUTIONS = (_LAYERS.Conv1D, _LAYERS.Conv2D, _LAYERS.Conv3D)
 _DEPTHWISE = (_LAYERS.DepthwiseConv1D, _LAYERS.DepthwiseConv2D)
-_TRANSPOSED = tuple(
-    getattr(_LAYERS, f"Conv{n}DTranspose") for n in (1, 2, 3) if hasattr(_LAYERS, f"Conv{n}DTranspose")
-)
+_TRANSPOSED = tuple(getattr(_LAYERS, f"Conv{n}DTranspose") for n in (1, 2, 3) if hasattr(_LAYERS, f"Conv{n}DTranspose"))
 _DROPOUTS = (_LAYERS.Dropout, _LAYERS.SpatialDropout1D, _LAYERS.SpatialDropout2D, _LAYERS.SpatialDropout3D)
 #: Layers and operations whose settings don't matter, by class name → kind.
 _PLAIN = {

@@ -60,9 +60,7 @@ def copy_model(model: keras.Model, dtype: str) -> keras.Model:
             ) from error
 
     inputs = [
-        keras.Input(
-            batch_shape=x.shape, dtype=dtype if "float" in x.dtype else x.dtype, name=f"input_of_the_copy_{i}"
-        )
+        keras.Input(batch_shape=x.shape, dtype=dtype if "float" in x.dtype else x.dtype, name=f"input_of_the_copy_{i}")
         for i, x in enumerate(model.inputs)
     ]
     given = keras.tree.pack_sequence_as(model._inputs_struct if hasattr(model, "_inputs_struct") else inputs[0], inputs)
@@ -143,9 +141,7 @@ def _add(node: Any, name: str, given: list[tuple[int, int]], calls: list[KerasCa
     shapes = tuple(sorted(tuple(sorted(v.shape)) for v in weights if v.trainable or kind != "batch norm"))
     places = {id(t): place for t, place in zip(node.input_tensors, given, strict=True)}
     sources = tuple(dict.fromkeys(place[0] for place in given))
-    call = KerasCall(
-        name, kind, settings, operation, sources, shapes=shapes, node=node, places=places, layer=layer
-    )
+    call = KerasCall(name, kind, settings, operation, sources, shapes=shapes, node=node, places=places, layer=layer)
     calls.append(call)
     if is_fused(layer):
         kind, settings = describe_activation(layer.activation)

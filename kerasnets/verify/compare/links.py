@@ -111,7 +111,9 @@ def _layer_links(call: Call, layer: Any, prefix: str, layout: Layout, state: Map
     if isinstance(layer, layers.MultiHeadAttention):
         return _attention(layer, prefix)
     if hasattr(layers, "Conv2DTranspose") and type(layer).__name__.endswith("Transpose"):
-        return _named(layer, prefix, kernel=("weight", lambda w: np.moveaxis(w, (0, 1), (-1, -2))), bias=("bias", _same))
+        return _named(
+            layer, prefix, kernel=("weight", lambda w: np.moveaxis(w, (0, 1), (-1, -2))), bias=("bias", _same)
+        )
     if isinstance(layer, layers.GroupNormalization):
         return _named(layer, prefix, gamma=("weight", _same), beta=("bias", _same))
     if type(layer).__name__ == "RMSNormalization":

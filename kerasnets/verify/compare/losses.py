@@ -1,12 +1,13 @@
 """The two losses on PyTorch's output: how far apart, and why."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
 from kerasnets._internal.arrays import to_numpy
 from kerasnets.verify.compare.finding import Finding, write_number
@@ -43,7 +44,8 @@ def find_loss_causes(port: Port, output: np.ndarray, keras_output: np.ndarray) -
         return [Finding("loss", "loss", text, _mend(theirs), difference=float("inf"))]
     names = [name for name, value in (("PyTorch's", expected), ("Keras's", actual)) if value.ndim]
     if len(names) == 1:
-        text = f"{names[0]} loss has no reduction ({names[0]} values have the shape {(actual if actual.ndim else expected).shape})"
+        shape = (actual if actual.ndim else expected).shape
+        text = f"{names[0]} loss has no reduction, its values have the shape {shape}"
         return [Finding("loss", "loss", f"reduction: {text}", _mend(theirs), difference=float("inf"))]
     difference = float(np.abs(actual.mean() - expected.mean()) / (np.abs(expected.mean()) or 1.0))
     causes = [] if difference <= BOUND else _name_causes(port, tensor, y, actual.mean(), expected.mean())
@@ -57,8 +59,6 @@ def find_loss_causes(port: Port, output: np.ndarray, keras_output: np.ndarray) -
 
 
 def _to_double(loss: Any) -> Any:
-    import copy
-
     return copy.deepcopy(loss).double() if isinstance(loss, torch.nn.Module) else loss
 
 
@@ -74,7 +74,12 @@ def _mend(loss: Any) -> str:
         return f"write PyTorch's {name} with its settings" if isinstance(loss, torch.nn.Module) else ""
     given = [
         f"{setting}={_write(value)}"
-        for setting, default in (("weight", None), ("ignore_index", -100), ("label_smoothing", 0.0), ("reduction", "mean"))
+        for setting, default in (
+            ("weight", None),
+            ("ignore_index", -100),
+            ("label_smoothing", 0.0),
+            ("reduction", "mean"),
+        )
         if (value := getattr(loss, setting, default)) is not None and not _equal(value, default)
     ]
     return f"use kerasnets.losses.{name}({', '.join(given)})"
@@ -96,7 +101,10 @@ def _name_causes(port: Port, output: torch.Tensor, y: torch.Tensor, actual: floa
             return [text]
     ratio = actual / expected if expected else 0.0
     for number, what in ((len(output), "the batch size"), (output.numel(), "the number of outputs")):
-        for factor, text in ((number, "sums where PyTorch's takes the mean"), (1 / number, "takes the mean where PyTorch's sums")):
+        for factor, text in (
+            (number, "sums where PyTorch's takes the mean"),
+            (1 / number, "takes the mean where PyTorch's sums"),
+        ):
             if abs(ratio - factor) <= 1e-5 * factor:
                 return [f"reduction: it {text} (the ratio is {what}, {number})"]
     if abs(ratio - round(ratio)) < 1e-6 and round(ratio) > 1:
@@ -115,12 +123,18 @@ def _compare_configs(port: Port) -> list[str]:
     found = []
     if smoothing != config.get("label_smoothing", 0.0):
         found.append(f"label_smoothing is {config.get('label_smoothing', 0.0)}, PyTorch's is {smoothing}")
-    reduction = {"sum_over_batch_size": "mean"}.get(str(config.get("reduction", "mean")), config.get("reduction", "mean"))
+    reduction = {"sum_over_batch_size": "mean"}.get(
+        str(config.get("reduction", "mean")), config.get("reduction", "mean")
+    )
     if reduction != getattr(theirs, "reduction", "mean"):
         found.append(f"reduction is {reduction!r}, PyTorch's is {theirs.reduction!r}")
     if getattr(theirs, "weight", None) is not None and config.get("weight") is None:
         found.append("the class weights are missing")
-    kinds = {"CrossEntropyLoss": "CategoricalCrossentropy", "NLLLoss": "CategoricalCrossentropy", "MSELoss": "MeanSquaredError"}
+    kinds = {
+        "CrossEntropyLoss": "CategoricalCrossentropy",
+        "NLLLoss": "CategoricalCrossentropy",
+        "MSELoss": "MeanSquaredError",
+    }
     logits = config.get("from_logits")
     if logits is False and type(theirs).__name__ in ("CrossEntropyLoss", "BCEWithLogitsLoss"):
         found.append("from_logits is False, PyTorch's loss takes logits")
@@ -149,56 +163,73 @@ def _variants(loss: Any, output: torch.Tensor, y: torch.Tensor) -> Iterator[tupl
             value = float(other(output, y))
             yield f"reduction is {reduction!r}, PyTorch's is {loss.reduction!r}", value
             if reduction == "sum":
-                yield "reduction: it sums over the features and takes the mean over the batch, PyTorch's is 'mean'", value / n
+                yield (
+                    "reduction: it sums over the features and takes the mean over the batch, PyTorch's is 'mean'",
+                    value / n,
+                )
 
 
 def _class_variants(loss: Any, output, y, weight, smoothing, ignored) -> Iterator[tuple[str, float]]:
-    log_p = F.log_softmax(output, 1)
+    log_p = functional.log_softmax(output, 1)
     kind = type(loss).__name__
     if kind == "NLLLoss":
-        yield "it takes the outputs as logits, PyTorch's NLLLoss takes logarithms of probabilities", float(
-            F.cross_entropy(output, y, weight)
+        yield (
+            "it takes the outputs as logits, PyTorch's NLLLoss takes logarithms of probabilities",
+            float(functional.cross_entropy(output, y, weight)),
         )
-        yield "it takes the outputs as probabilities, PyTorch's NLLLoss takes their logarithms", float(
-            F.nll_loss(torch.log(output.clamp(1e-7, 1 - 1e-7) / output.clamp(1e-7, 1).sum(1, keepdim=True)), y, weight)
+        yield (
+            "it takes the outputs as probabilities, PyTorch's NLLLoss takes their logarithms",
+            float(
+                functional.nll_loss(
+                    torch.log(output.clamp(1e-7, 1 - 1e-7) / output.clamp(1e-7, 1).sum(1, keepdim=True)), y, weight
+                )
+            ),
         )
         return
     for value in (0.0, 0.1, 0.2, 0.05, 0.01, 0.3):
         if value != smoothing:
             text = f"label_smoothing is {value:g}, PyTorch's is {smoothing:g}"
-            yield text, float(F.cross_entropy(output, y, weight, label_smoothing=value, ignore_index=ignored))
+            yield text, float(functional.cross_entropy(output, y, weight, label_smoothing=value, ignore_index=ignored))
     if weight is not None:
-        plain = F.cross_entropy(output, y, label_smoothing=smoothing, ignore_index=ignored)
+        plain = functional.cross_entropy(output, y, label_smoothing=smoothing, ignore_index=ignored)
         yield "the class weights are missing", float(plain)
-        total = F.cross_entropy(output, y, weight, label_smoothing=smoothing, ignore_index=ignored, reduction="sum")
-        yield "the weighted sum is divided by the number of examples, PyTorch's by the sum of the weights", float(total / len(y))
+        total = functional.cross_entropy(
+            output, y, weight, label_smoothing=smoothing, ignore_index=ignored, reduction="sum"
+        )
+        yield (
+            "the weighted sum is divided by the number of examples, PyTorch's by the sum of the weights",
+            float(total / len(y)),
+        )
     if ignored >= 0:
         text = f"ignore_index is not given, PyTorch's is {ignored}"
-        yield text, float(F.cross_entropy(output, y, weight, label_smoothing=smoothing))
-        total = F.cross_entropy(output, y, weight, label_smoothing=smoothing, ignore_index=ignored, reduction="sum")
+        yield text, float(functional.cross_entropy(output, y, weight, label_smoothing=smoothing))
+        total = functional.cross_entropy(
+            output, y, weight, label_smoothing=smoothing, ignore_index=ignored, reduction="sum"
+        )
         yield "the mean counts the ignored targets (ignore_index), PyTorch's doesn't", float(total / y.numel())
     text = "it applies a softmax before the softmax of the loss: the outputs are taken as logits twice"
-    yield text, float(F.cross_entropy(F.softmax(output, 1), y, weight, label_smoothing=smoothing))
+    yield text, float(functional.cross_entropy(functional.softmax(output, 1), y, weight, label_smoothing=smoothing))
     clipped = output.clamp(1e-7, 1 - 1e-7)
     logits = "from_logits is False: it takes the logits as probabilities"
     for p in (output / output.sum(1, keepdim=True), output):
-        yield logits, float(F.nll_loss(torch.log(p.clamp(1e-7, 1 - 1e-7)), y, weight))
-    yield logits, float(F.nll_loss(torch.log(clipped), y, weight))
+        yield logits, float(functional.nll_loss(torch.log(p.clamp(1e-7, 1 - 1e-7)), y, weight))
+    yield logits, float(functional.nll_loss(torch.log(clipped), y, weight))
     for value in (smoothing, 0.0):
-        single = F.nll_loss(log_p, y, weight, reduction="sum")
+        single = functional.nll_loss(log_p, y, weight, reduction="sum")
         yield "reduction is 'sum', PyTorch's is 'mean'", float(single)
-        yield "reduction is 'sum', PyTorch's is 'mean'", float(
-            F.cross_entropy(output, y, weight, label_smoothing=value, reduction="sum")
+        yield (
+            "reduction is 'sum', PyTorch's is 'mean'",
+            float(functional.cross_entropy(output, y, weight, label_smoothing=value, reduction="sum")),
         )
 
 
 def _regression_variants(loss: Any, output, y) -> Iterator[tuple[str, float]]:
     name = type(loss).__name__
-    functions = {
-        "the mean squared error": F.mse_loss,
-        "the mean absolute error": F.l1_loss,
-        "the Huber loss with delta 1": F.huber_loss,
-        "binary cross-entropy of logits": F.binary_cross_entropy_with_logits,
+    functions: dict[str, Callable[..., torch.Tensor]] = {
+        "the mean squared error": functional.mse_loss,
+        "the mean absolute error": functional.l1_loss,
+        "the Huber loss with delta 1": functional.huber_loss,
+        "binary cross-entropy of logits": functional.binary_cross_entropy_with_logits,
     }
     for what, function in functions.items():
         for reduction in ("mean", "sum"):
@@ -212,8 +243,14 @@ def _regression_variants(loss: Any, output, y) -> Iterator[tuple[str, float]]:
                 text = f"reduction: {what} is summed over the features and averaged over the batch, PyTorch's is {name}"
                 yield text, value / len(output)
     clipped = output.clamp(1e-7, 1 - 1e-7)
-    value = float(F.binary_cross_entropy(clipped, y.clamp(0, 1)))
+    value = float(functional.binary_cross_entropy(clipped, y.clamp(0, 1)))
     yield "from_logits is False: it takes the logits as probabilities", value
-    yield "from_logits is True: it takes the probabilities as logits", float(F.binary_cross_entropy_with_logits(output, y))
+    yield (
+        "from_logits is True: it takes the probabilities as logits",
+        float(functional.binary_cross_entropy_with_logits(output, y)),
+    )
     for beta in (0.1, 0.5, 2.0):
-        yield f"it is the Huber loss with delta {beta}, PyTorch's is {name}", float(F.huber_loss(output, y, delta=beta))
+        yield (
+            f"it is the Huber loss with delta {beta}, PyTorch's is {name}",
+            float(functional.huber_loss(output, y, delta=beta)),
+        )

@@ -65,7 +65,11 @@ def _left(calls: Sequence[Call], pairs: dict[int, tuple[int, str]], side: int, k
     targets = {id(calls[i].target) for i in taken if not calls[i].parameters}
     found = []
     for i, call in enumerate(calls):
-        if call.kind in kinds and i not in taken and (id(call.target) not in targets or call.parameters or _split(call)):
+        if (
+            call.kind in kinds
+            and i not in taken
+            and (id(call.target) not in targets or call.parameters or _split(call))
+        ):
             targets.add(id(call.target))
             found.append(i)
     return found

@@ -147,10 +147,16 @@ def _mend(theirs: torch.optim.Optimizer, settings: Settings) -> str:
     name = type(theirs).__name__
     if name not in ours.__all__:
         return f"write PyTorch's {name}"
-    defaults = type(theirs)([torch.zeros(1, requires_grad=True)], lr=1.0).param_groups[0]
+    kind: Any = type(theirs)
+    defaults = kind([torch.zeros(1, requires_grad=True)], lr=1.0).param_groups[0]
     group = theirs.param_groups[0]
     given = [write_number(float(group["lr"]))]
-    for setting, key in (("momentum", "momentum"), ("weight_decay", "weight_decay"), ("eps", "epsilon"), ("alpha", "rho")):
+    for setting, key in (
+        ("momentum", "momentum"),
+        ("weight_decay", "weight_decay"),
+        ("eps", "epsilon"),
+        ("alpha", "rho"),
+    ):
         if setting in group and group[setting] != defaults[setting]:
             given.append(f"{key}={write_number(float(group[setting]))}")
     if "betas" in group and group["betas"] != defaults["betas"]:
@@ -159,7 +165,9 @@ def _mend(theirs: torch.optim.Optimizer, settings: Settings) -> str:
     return f"use kerasnets.optimizers.{name}({', '.join(given)})"
 
 
-def _name_causes(port: Port, links: Sequence[Link], model: keras.Model, worst: list[tuple[Link, float]]) -> list[Finding]:
+def _name_causes(
+    port: Port, links: Sequence[Link], model: keras.Model, worst: list[tuple[Link, float]]
+) -> list[Finding]:
     assert port.optimizers is not None
     theirs, own = port.optimizers
     a, b = describe_original(theirs), describe_port(own)
@@ -172,7 +180,13 @@ def _name_causes(port: Port, links: Sequence[Link], model: keras.Model, worst: l
         names = sorted({link.names[0] for link, _ in worst})
         shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
         causes = [f"the steps differ from PyTorch's for {shown} ({len(names)} of {len(links)}), the settings don't"]
-    if not causes and port.scheduler and b["rule"] == "SGD" and b.get("momentum") and not isinstance(own, ours.Optimizer):
+    if (
+        not causes
+        and port.scheduler
+        and b["rule"] == "SGD"
+        and b.get("momentum")
+        and not isinstance(own, ours.Optimizer)
+    ):
         causes = ["stock SGD's velocity holds steps that are already scaled by the rate, so that a new rate acts late"]
         known = True
     mend = _mend(theirs, a)
@@ -185,13 +199,28 @@ def _compare_settings(theirs: Settings, own: Settings, measured: bool):
     if theirs["rule"] != own["rule"]:
         yield f"the rule is {own['rule']}, PyTorch's is {theirs['rule']}"
         return
-    for name in ("momentum", "nesterov", "beta_1", "beta_2", "epsilon", "rho", "amsgrad", "centered", "maximize", "weight decay"):
+    for name in (
+        "momentum",
+        "nesterov",
+        "beta_1",
+        "beta_2",
+        "epsilon",
+        "rho",
+        "amsgrad",
+        "centered",
+        "maximize",
+        "weight decay",
+    ):
         x, y = theirs.get(name), own.get(name)
         if x is None or y is None:
             continue
         if not math.isclose(x, y, rel_tol=1e-5, abs_tol=1e-12):
             yield f"{name} is {write_number(y)}, PyTorch's is {write_number(x)}"
-    if theirs.get("weight decay is") and own.get("weight decay is") and theirs["weight decay is"] != own["weight decay is"]:
+    if (
+        theirs.get("weight decay is")
+        and own.get("weight decay is")
+        and theirs["weight decay is"] != own["weight decay is"]
+    ):
         words = {
             "coupled": "coupled (added to the gradient, as in PyTorch's SGD and Adam)",
             "decoupled": "decoupled (subtracted from the weights, as in AdamW)",
@@ -252,7 +281,9 @@ def learning_rates(port: Port, count: int) -> tuple[list[float], list[float]]:
         every = port.steps_per_epoch
         return expected, [float(to_numpy(function(step * every))) for step in range(len(expected))]
     if function is not None:
-        return expected, [_call_rate(function, epoch, float(to_numpy(own.learning_rate))) for epoch in range(len(expected))]
+        return expected, [
+            _call_rate(function, epoch, float(to_numpy(own.learning_rate))) for epoch in range(len(expected))
+        ]
     return expected, [float(to_numpy(own.learning_rate))] * len(expected)
 
 

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 #: Smaller differences are drawn here: 0 has no logarithm.
 _FLOOR = 1e-17
-_PANELS = (("outputs", "Outputs by layer, inference"), ("training mode", "Outputs by layer, training"), ("gradients", "Gradients"))
+_PANELS = (
+    ("outputs", "Outputs by layer, inference"),
+    ("training mode", "Outputs by layer, training"),
+    ("gradients", "Gradients"),
+)
 
 
 def plot_report(report: "Report", ax: Any = None) -> Any:

@@ -80,7 +80,10 @@ def _compare_drops(a: np.ndarray, b: np.ndarray) -> tuple[str, bool]:
         p = places_a[0]
         x, y = a[p] / a[p - 1], b[p] / b[p - 1]
         if abs(x - y) > 1e-4:
-            return f"the factor of a drop (gamma) is {write_number(float(y))}, PyTorch's is {write_number(float(x))}", True
+            return (
+                f"the factor of a drop (gamma) is {write_number(float(y))}, PyTorch's is {write_number(float(x))}",
+                True,
+            )
         if len(places_a) < len(a) // 2:
             return f"the drops are at steps {places_b[:4].tolist()}, PyTorch's at {places_a[:4].tolist()}", True
     if len(places_a) and len(places_b) and max(len(places_a), len(places_b)) < len(a) // 2:
@@ -104,7 +107,17 @@ def _mend(port: Port, cause: str) -> str:
     given = []
     if name != "OneCycleLR" and getattr(scheduler, "base_lrs", None):
         given.append(write_number(float(scheduler.base_lrs[0])))
-    for key in ("step_size", "milestones", "gamma", "T_max", "eta_min", "start_factor", "end_factor", "total_iters", "T_0"):
+    for key in (
+        "step_size",
+        "milestones",
+        "gamma",
+        "T_max",
+        "eta_min",
+        "start_factor",
+        "end_factor",
+        "total_iters",
+        "T_0",
+    ):
         value = getattr(scheduler, key, None)
         if value is not None:
             shown = sorted(value.elements()) if hasattr(value, "elements") else value

@@ -69,7 +69,10 @@ class Report:
         for check in CHECKS:
             rows = [figure for figure in self.figures if figure.check == check]
             if rows:
-                lines += ["", f"{check.capitalize()}: {len(rows)} compared, {sum(f.differs for f in rows)} beyond the noise"]
+                lines += [
+                    "",
+                    f"{check.capitalize()}: {len(rows)} compared, {sum(f.differs for f in rows)} beyond the noise",
+                ]
                 lines += _columns([_row(f) for f in _select(rows)])
         return "\n".join(lines)
 
@@ -120,7 +123,10 @@ def _select(rows: Sequence[Figure]) -> Sequence[Figure]:
 
 def _row(figure: Figure) -> tuple[str, ...]:
     cells = []
-    for name, value, noise in (("float64", figure.float64, figure.noise64), ("float32", figure.float32, figure.noise32)):
+    for name, value, noise in (
+        ("float64", figure.float64, figure.noise64),
+        ("float32", figure.float32, figure.noise32),
+    ):
         if value is not None:
             cells.append(f"{name} {value:.0e}" + (f" ({noise:.0e})" if noise is not None else ""))
     return (figure.name, *cells, "differs" if figure.differs else "ok")

@@ -75,8 +75,10 @@ def name_cause(kind: str, setting: str, theirs: Any, ours: Any) -> str:
         what = {"scale": "scale (PyTorch's weight)", "center": "offset (PyTorch's bias)"}[setting]
         return f"the {what} is missing" if theirs else f"has a {what}, PyTorch has none"
     if setting == "always on":
-        return "dropout is on in inference as well (training=True), PyTorch's is off" if ours else (
-            "dropout is off in inference, PyTorch's is always on (F.dropout without training=self.training)"
+        return (
+            "dropout is on in inference as well (training=True), PyTorch's is off"
+            if ours
+            else ("dropout is off in inference, PyTorch's is always on (F.dropout without training=self.training)")
         )
     if setting == "approximation":
         names = {"none": "exact (erf)", "tanh": "the tanh approximation"}
@@ -104,7 +106,7 @@ def _write_padding(padding: Any) -> str:
 
 def mend_setting(kind: str, setting: str, theirs: Mapping[str, Any]) -> str:
     """The line that mends a setting that differs."""
-    value = theirs[setting] if setting in theirs else None
+    value = theirs.get(setting)
     if kind == "batch norm" and setting in ("epsilon", "momentum", "running variance", "scale", "center"):
         return f"use kerasnets.layers.BatchNormalization{_batch_norm_arguments(theirs)}"
     if setting == "padding":

@@ -97,7 +97,11 @@ def _compare(their: Call, own: Call, measured: bool, same_axis: Callable[[Call, 
              if their.kind in f and n), "function"
         )  # fmt: skip
         what = "function" if what == "sum" else what
-        return [Cause(own, their, f"the {what} is {own.kind}, PyTorch's is {their.kind}", f"use {_class_of(their)}", own.kind)]
+        return [
+            Cause(
+                own, their, f"the {what} is {own.kind}, PyTorch's is {their.kind}", f"use {_class_of(their)}", own.kind
+            )
+        ]
     theirs, ours = dict(their.settings), dict(own.settings)
     if "axis" in theirs:
         if measured and not same_axis(their, own):

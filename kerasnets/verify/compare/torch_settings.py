@@ -40,7 +40,9 @@ _PLAIN_FUNCTIONS = {
     "hardswish": "hard silu",
     "hardsigmoid": "hard sigmoid",
     **dict.fromkeys(("view", "reshape", "unsqueeze", "squeeze", "expand", "unflatten", "view_as"), "reshape"),
-    **dict.fromkeys(("permute", "transpose", "movedim", "t", "swapaxes", "moveaxis", "mT", "T", "__get__"), "transpose"),
+    **dict.fromkeys(
+        ("permute", "transpose", "movedim", "t", "swapaxes", "moveaxis", "mT", "T", "__get__"), "transpose"
+    ),
     **dict.fromkeys(("contiguous", "clone", "detach"), "identity"),
     **dict.fromkeys(("to", "float", "double", "type", "long"), "cast"),
     **dict.fromkeys(("chunk", "split", "unbind", "tensor_split"), "split"),
@@ -127,7 +129,7 @@ def _tuple(value: Any, count: int) -> tuple[int, ...]:
 
 
 def _describe_convolution(module: Any) -> Described:
-    count = len(module.kernel_size)
+    count: int = len(module.kernel_size)
     settings: dict[str, Any] = {
         "filters": module.out_channels,
         "kernel size": module.kernel_size,
@@ -137,7 +139,8 @@ def _describe_convolution(module: Any) -> Described:
         "bias": module.bias is not None,
     }
     if isinstance(module, _TRANSPOSED):
-        crop = [(p, p - extra) for p, extra in zip(module.padding, module.output_padding, strict=True)]
+        borders: Any = module.padding
+        crop = [(p, p - extra) for p, extra in zip(borders, module.output_padding, strict=True)]
         return "transposed convolution", {**settings, "padding": tuple(crop)}
     if module.padding == "same":
         reach = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]

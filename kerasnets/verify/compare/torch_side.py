@@ -49,7 +49,7 @@ class Recorder(TorchFunctionMode):
         super().__init__()
         self.calls: list[Call] = []
         self._made: dict[int, int] = {}  # id of a tensor → the call that made it
-        self._parameters = {id(p): (name,) for name, p in module.named_parameters()}
+        self._parameters: dict[int, tuple[str, ...]] = {id(p): (name,) for name, p in module.named_parameters()}
         self._parameters |= {id(b): (name,) for name, b in module.named_buffers()}
         self._alive: list[Any] = []  # ids stay unique as long as the tensors live
         self._inside = 0
@@ -218,7 +218,7 @@ def remove_dropout(module: nn.Module) -> None:
     """Set every dropout's rate to 0, so that a step in training mode can be compared."""
     for child in module.modules():
         if "Dropout" in type(child).__name__ and hasattr(child, "p"):
-            child.p = 0.0
+            setattr(child, "p", 0.0)  # noqa: B010 (to a type checker it is a tensor)
         elif isinstance(child, nn.RNNBase | nn.MultiheadAttention):
             child.dropout = 0.0
 

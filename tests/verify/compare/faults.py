@@ -2,10 +2,10 @@
 
 import keras
 import torch
+from ports import load_lstm, sgd
 from torch import nn
 
 from kerasnets import losses, optimizers, schedules
-from ports import load_lstm, sgd
 
 STOCK = keras.layers.BatchNormalization
 #: What stock Keras's batch norm is like where only one setting is wrong.
@@ -69,7 +69,9 @@ def flat_in_pytorchs_order(module, model):
     """Kernels moved by transposition alone."""
     for name in ("conv1", "conv2"):
         own = getattr(module, name)
-        model.get_layer(name).set_weights([own.weight.detach().numpy().transpose(2, 3, 1, 0), own.bias.detach().numpy()])
+        model.get_layer(name).set_weights(
+            [own.weight.detach().numpy().transpose(2, 3, 1, 0), own.bias.detach().numpy()]
+        )
     for name in ("fc1", "fc2", "fc3"):
         own = getattr(module, name)
         model.get_layer(name).set_weights([own.weight.detach().numpy().T, own.bias.detach().numpy()])
@@ -184,4 +186,3 @@ FAULTS = [
     ("LeNet-5", "gamma", {"training": step_lr(schedules.StepLR(0.1, 10, 0.1))}, "learning rate", "gamma"),
     ("LeNet-5", "no schedule", {"training": step_lr(0.1)}, "learning rate", "constant"),
 ]  # fmt: skip
-

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from kerasnets import layers, losses, optimizers, schedules
 
@@ -37,8 +37,8 @@ class LeNet(nn.Module):
         self.fc3 = nn.Linear(24, 10)
 
     def forward(self, x):
-        x = F.avg_pool2d(torch.tanh(self.conv1(x)), 2)
-        x = F.avg_pool2d(torch.tanh(self.conv2(x)), 2)
+        x = functional.avg_pool2d(torch.tanh(self.conv1(x)), 2)
+        x = functional.avg_pool2d(torch.tanh(self.conv2(x)), 2)
         x = torch.flatten(x, 1)
         x = torch.tanh(self.fc1(x))
         return self.fc3(torch.tanh(self.fc2(x)))
@@ -79,13 +79,17 @@ class VGG(nn.Module):
             nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
         )
-        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(8 * 16, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 10))
+        self.classifier = nn.Sequential(
+            nn.Flatten(), nn.Linear(8 * 16, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 10)
+        )
 
     def forward(self, x):
         return self.classifier(self.features(x))
 
 
-def vgg(norm=layers.BatchNormalization, strided=1, rate=0.5, always=None, pool=None, frozen=False, relu=True, **norm_options):
+def vgg(
+    norm=layers.BatchNormalization, strided=1, rate=0.5, always=None, pool=None, frozen=False, relu=True, **norm_options
+):
     x = inputs = keras.Input((16, 16, 3))
     x = layers.Conv2D(8, 3, padding=1)(x)
     x = norm(name="batch_norm1", **norm_options)(x)
@@ -120,10 +124,10 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
 
     def forward(self, x):
-        out = F.relu(self.bn1(self.conv1(x)))
+        out = functional.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         out += self.shortcut(x)
-        return F.relu(out)
+        return functional.relu(out)
 
 
 class ResNet(nn.Module):
@@ -139,12 +143,14 @@ class ResNet(nn.Module):
         self.linear = nn.Linear(inside, 10)
 
     def forward(self, x):
-        out = self.blocks(F.relu(self.bn1(self.conv1(x))))
-        out = F.adaptive_avg_pool2d(out, 1)
+        out = self.blocks(functional.relu(self.bn1(self.conv1(x))))
+        out = functional.adaptive_avg_pool2d(out, 1)
         return self.linear(out.view(out.size(0), -1))
 
 
-def resnet(width=4, stem=None, strided=None, skip=True, order="after", epsilon=1e-5, pool="Average", momentum=0.1, bias=False):
+def resnet(
+    width=4, stem=None, strided=None, skip=True, order="after", epsilon=1e-5, pool="Average", momentum=0.1, bias=False
+):
     def norm(**options):
         return layers.BatchNormalization(**options)
 
@@ -221,7 +227,9 @@ def out_projection(model, size):
     return model
 
 
-def vit(epsilon=1e-5, approximate=False, heads=4, key=4, positions=True, pre=True, bias=True, skip=True, pool=None, size=16):
+def vit(
+    epsilon=1e-5, approximate=False, heads=4, key=4, positions=True, pre=True, bias=True, skip=True, pool=None, size=16
+):
     x = inputs = keras.Input((16, 16, 3))
     x = layers.Conv2D(size, 4, strides=4, name="patches")(x)
     x = keras.layers.Reshape((16, size))(x)
@@ -232,9 +240,11 @@ def vit(epsilon=1e-5, approximate=False, heads=4, key=4, positions=True, pre=Tru
     x = keras.layers.Add()([x, y])
     y = keras.layers.LayerNormalization(epsilon=1e-5, name="norm2")(x) if pre else x
     y = layers.Linear(2 * size, name="mlp_0")(y)
-    y = keras.layers.Activation(lambda z: keras.activations.gelu(z, approximate=approximate), name="gelu")(y) if (
-        approximate
-    ) else keras.layers.Activation("gelu", name="gelu")(y)
+    y = (
+        keras.layers.Activation(lambda z: keras.activations.gelu(z, approximate=approximate), name="gelu")(y)
+        if (approximate)
+        else keras.layers.Activation("gelu", name="gelu")(y)
+    )
     y = layers.Linear(size, name="mlp_2")(y)
     x = keras.layers.Add()([x, y]) if skip else y
     x = (pool or keras.layers.GlobalAveragePooling1D())(x)
@@ -257,10 +267,13 @@ class CharLSTM(nn.Module):
         return self.head(x)
 
 
-def char_lstm(words=12, size=8, units=16, cell=None, gates=None, recurrent="sigmoid", loaded=False, std=1.0, backwards=False):
+def char_lstm(
+    words=12, size=8, units=16, cell=None, gates=None, recurrent="sigmoid", loaded=False, std=1.0, backwards=False
+):
     bound = 1 / math.sqrt(units)
     start = {
-        f"{name}_initializer": keras.initializers.RandomUniform(-bound, bound) for name in ("kernel", "recurrent", "bias")
+        f"{name}_initializer": keras.initializers.RandomUniform(-bound, bound)
+        for name in ("kernel", "recurrent", "bias")
     }
     inputs = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(
@@ -269,7 +282,13 @@ def char_lstm(words=12, size=8, units=16, cell=None, gates=None, recurrent="sigm
     kind = cell or keras.layers.LSTM
     options = {"unit_forget_bias": False} if kind is keras.layers.LSTM else {}
     x = kind(
-        units, return_sequences=True, recurrent_activation=recurrent, go_backwards=backwards, name="lstm", **start, **options
+        units,
+        return_sequences=True,
+        recurrent_activation=recurrent,
+        go_backwards=backwards,
+        name="lstm",
+        **start,
+        **options,
     )(x)
     return keras.Model(inputs, layers.Linear(words, name="head")(x))
 
@@ -291,7 +310,7 @@ def load_lstm(module, model, order=(0, 1, 2, 3), bias="both"):
 
 
 def sequence_loss(output, y):
-    return F.cross_entropy(output.flatten(0, 1), y.flatten())
+    return functional.cross_entropy(output.flatten(0, 1), y.flatten())
 
 
 # --- Autoencoder
