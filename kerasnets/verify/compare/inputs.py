@@ -48,7 +48,8 @@ def check_sides(module: Any, model: Any) -> None:
         TypeError: `module` is not a ``torch.nn.Module``, or `model` is neither a Functional nor a Sequential model.
         ValueError: the model is not built, or has several inputs or outputs.
     """
-    if not isinstance(module, torch.nn.Module):
+    # On the torch backend a Keras layer is a torch.nn.Module as well.
+    if not isinstance(module, torch.nn.Module) or isinstance(module, keras.Layer):
         raise TypeError(f"module={module!r}: expected a torch.nn.Module, the original.")
     if not isinstance(model, keras.Model):
         raise TypeError(f"model={model!r}: expected a keras.Model, the port.")

@@ -114,7 +114,7 @@ FAULTS = [
     ("LeNet-5", "max instead of average", {"pool": "Max"}, "pool", "max pool, PyTorch's is average pool"),
     ("LeNet-5", "an activation left out", {"second": None}, "fc3", "tanh"),
     ("LeNet-5", "softmax before a loss on logits", {"head": "softmax"}, "fc3", "softmax"),
-    ("ResNet-18", "residual left out", {"skip": False}, "stage2|stage3", "add"),
+    ("ResNet-18", "residual left out", {"skip": False}, "batch_norm|stage2", "blocks.4.shortcut"),
     ("ResNet-18", "ReLU before the sum", {"order": "before"}, "re_lu|stage2|add", "relu"),
     ("ResNet-18", "a pooling too many", {"stem": keras.layers.MaxPooling2D(3, 1, "same")}, "max_pool", "max pool"),
     ("VGG block", "dropout left on", {"always": True}, "drop", "training=True"),

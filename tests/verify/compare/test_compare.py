@@ -12,9 +12,11 @@ from faults import FAULTS
 from ports import PORTS, make
 from processes import run
 from torch import nn
+from typer.testing import CliRunner
 
 import kerasnets
 from kerasnets import layers, losses, optimizers
+from kerasnets.__main__ import app
 from kerasnets.verify.compare import CHECKS, Finding
 
 mpl.use("Agg")
@@ -103,7 +105,7 @@ def test_ignored_checks():
     module, model, x, y, arguments = make("LeNet-5", stock=True)
     report = kerasnets.assert_same(module, model, x, y, ignore=["initial weights"], **arguments)
     assert {finding.check for finding in report.findings} == {"initial weights"}
-    with pytest.raises(ValueError, match="'weights'; expected"):
+    with pytest.raises(ValueError, match="'weights': expected"):
         kerasnets.assert_same(module, model, x, y, ignore=["weights"], **arguments)
 
 
@@ -171,7 +173,7 @@ SGD = optimizers.SGD(0.1)
         ({"x": X[:1]}, ValueError, r"\(1, 4\); expected a batch of at least 2"),
         ({"x": X * np.nan}, ValueError, "not finite"),
         ({"x": X[:, :3]}, ValueError, r"\(2, 3\), which doesn't fit the model's input"),
-        ({"y": Y[:1]}, ValueError, "1 targets; expected 2"),
+        ({"y": np.array([0, 1, 2])}, ValueError, "3 targets; expected 2"),
         ({"y": None}, ValueError, "y=None"),
         ({"loss": "mse"}, ValueError, "expected a pair"),
         ({"loss": (nn.MSELoss(), "nothing")}, ValueError, "'nothing'"),
@@ -209,19 +211,23 @@ loss = torch.nn.CrossEntropyLoss(), losses.CrossEntropyLoss()
 
 
 def test_command(tmp_path):
-    port = tmp_path / "port.py"
+    port, out = tmp_path / "port.py", tmp_path / "out"
     port.write_text(FILE.format("epsilon=1e-5"))
-    out = str(tmp_path / "out")
-    done = run("-m", "kerasnets", "compare", str(port), "--out", out)
+    done = run("-m", "kerasnets", "compare", str(port), "--out", str(out))
     assert f"kerasnets.compare on {BACKEND}: the same as PyTorch" in done.stdout
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["same"] is True
-    assert (tmp_path / "out" / "report.png").read_bytes().startswith(b"\x89PNG")
-    if BACKEND == "torch":
-        port.write_text(FILE.format(""))
-        done = run("-m", "kerasnets", "compare", str(port), check=False)
-        assert done.returncode == 1
-        assert "epsilon is 1e-3, PyTorch's is 1e-5" in done.stdout
-        port.write_text("x = 3\n")
-        done = run("-m", "kerasnets", "compare", str(port), check=False)
-        assert done.returncode == 2
-        assert "has no module, model; expected" in done.stderr
+    assert json.loads((out / "report.json").read_text())["same"] is True
+    assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.once
+def test_exit_codes(tmp_path):
+    port = tmp_path / "port.py"
+    for text, code, words in (
+        (FILE.format(""), 1, "epsilon is 1e-3, PyTorch's is 1e-5"),
+        ("x = 3\n", 2, "has no module, model; expected"),
+    ):
+        port.write_text(text)
+        done = CliRunner().invoke(app, ["compare", str(port)])
+        assert done.exit_code == code
+        assert words in done.output
+    assert "There is no file" in CliRunner().invoke(app, ["compare", str(tmp_path / "nothing.py")]).output
