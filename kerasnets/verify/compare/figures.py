@@ -89,9 +89,9 @@ def _measure(run: TorchRun, ported: Any, side: Side) -> dict[tuple[str, str, str
             value = calls[pair.torch].value if pair.torch < len(calls) else None
             if value is not None and calls[pair.torch].name == run.calls[pair.torch].name:
                 name = calls[pair.torch].name or "module"
-                found[check, f"{pair.torch}", name] = nearest(value, values[chain_of(ported.calls, pair.keras)[-1], 0])[
-                    1
-                ]
+                own = values[chain_of(ported.calls, pair.keras)[-1], 0]
+                both_ways = calls[pair.torch].settings.get("directions") == 2
+                found[check, f"{pair.torch}", name] = nearest(value, own, both_ways=both_ways)[1]
         found[check, "output", "output"] = nearest(run.values[check]["output"], values[ported.place])[1]
     if side.loss is not None:
         loss = run.values["loss"]["loss"]
@@ -99,8 +99,8 @@ def _measure(run: TorchRun, ported: Any, side: Side) -> dict[tuple[str, str, str
     largest = max((float(np.abs(g).max()) for g in run.values["gradients"].values()), default=0.0)
     for link in ported.links:
         key, theirs = id(link.variable), run.values["buffers" if link.is_buffer else "gradients"]
-        own = side.buffers.get(key) if link.is_buffer else side.gradients.get(key)
-        if own is None or any(name not in theirs for name in link.names):
+        changed = side.buffers.get(key) if link.is_buffer else side.gradients.get(key)
+        if changed is None or any(name not in theirs for name in link.names):
             continue
         try:
             expected = link.gradient(theirs)
@@ -109,7 +109,7 @@ def _measure(run: TorchRun, ported: Any, side: Side) -> dict[tuple[str, str, str
         scale = max(float(np.abs(expected).max()), 0.0 if link.is_buffer else _SMALL * largest * 1e2)
         check = "buffers" if link.is_buffer else "gradients"
         name = f"{link.names[0]} ({link.variable.name})" if "in_proj" in link.names[0] else link.names[0]
-        found[check, link.names[0], name] = relative_difference(own, expected, scale)
+        found[check, link.names[0], name] = relative_difference(changed, expected, scale)
     return found
 
 

@@ -44,13 +44,16 @@ class Local:
     moved: bool = False
 
 
-def fit_layout(value: np.ndarray, shape: Sequence[int], layout: Layout = None) -> list[np.ndarray]:
+def fit_layout(
+    value: np.ndarray, shape: Sequence[int], layout: Layout = None, both_ways: bool = False
+) -> list[np.ndarray]:
     """PyTorch's value in Keras's layout: every arrangement that has the shape.
 
     Args:
         value: PyTorch's, ``(batch, channels, …)``.
         shape: Keras's.
         layout: the order of the features of a vector.
+        both_ways: whether the last step of a sequence is that of a bidirectional layer.
     """
     shape = tuple(shape)
     found = []
@@ -61,7 +64,8 @@ def fit_layout(value: np.ndarray, shape: Sequence[int], layout: Layout = None) -
         found.append(moved)
         if value.ndim == len(shape) + 1:
             half = value.shape[2] // 2
-            found += [value[:, -1], np.concatenate([value[:, -1, :half], value[:, 0, half:]], -1)]
+            ends = np.concatenate([value[:, -1, :half], value[:, 0, half:]], -1)
+            found.append(ends if both_ways else value[:, -1])
     found.append(value)
     fitting = [v for v in found if v.shape == shape]
     if not fitting and value.size == np.prod(shape) and value.ndim != len(shape):
@@ -69,9 +73,11 @@ def fit_layout(value: np.ndarray, shape: Sequence[int], layout: Layout = None) -
     return fitting
 
 
-def nearest(value: np.ndarray, actual: np.ndarray, layout: Layout = None) -> tuple[np.ndarray | None, float]:
+def nearest(
+    value: np.ndarray, actual: np.ndarray, layout: Layout = None, both_ways: bool = False
+) -> tuple[np.ndarray | None, float]:
     """PyTorch's value in the arrangement nearest to Keras's, and the difference; None and infinity if none fits."""
-    fitting = fit_layout(value, actual.shape, layout)
+    fitting = fit_layout(value, actual.shape, layout, both_ways)
     if not fitting:
         return None, float("inf")
     differences = [relative_difference(actual, v.astype("float64")) for v in fitting]
@@ -179,7 +185,8 @@ class ForcedRun:
                 results = run_call(self.ours[index], local, training=False)
                 local.update(((index, i), result) for i, result in enumerate(results))
             outputs = results
-        fitted, own = nearest(their.value, to_numpy(outputs[0]))
+        both_ways = their.settings.get("directions") == 2
+        fitted, own = nearest(their.value, to_numpy(outputs[0]), both_ways=both_ways)
         return (None if given is None else own), fitted
 
 

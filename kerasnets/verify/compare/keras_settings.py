@@ -228,6 +228,7 @@ def _describe_transposed(layer: Any) -> dict[str, Any]:
 
 def _describe_recurrent(layer: Any) -> Described:
     settings: dict[str, Any] = {"units": layer.units, "bias": layer.use_bias, "directions": 1}
+    settings["go backwards"] = bool(layer.go_backwards)
     activation = describe_activation(layer.activation)[0]
     if isinstance(layer, _LAYERS.SimpleRNN):
         return "rnn", {**settings, "activation": activation}

@@ -49,6 +49,7 @@ def describe_port(optimizer: keras.optimizers.Optimizer) -> Settings:
     for setting in ("momentum", "epsilon", "rho", "beta_1", "beta_2"):
         if setting in config:
             found[setting] = float(config[setting])
+    found.update(_scheduled_at_start(optimizer))
     for flag in ("nesterov", "amsgrad", "centered", "maximize"):
         if flag in config:
             found[flag] = bool(config[flag])
@@ -110,9 +111,17 @@ def step_original(port: Port, state: dict, gradients: dict) -> dict[str, np.ndar
     return {name: p.detach().numpy().copy() for name, p in parameters.items()}
 
 
+def _scheduled_at_start(optimizer: keras.optimizers.Optimizer) -> dict[str, float]:
+    """The momentum (or beta_1) that the schedule sets for the first step."""
+    if not isinstance(optimizer, ours.Optimizer) or optimizer.cycled is None or not optimizer.is_momentum_scheduled:
+        return {}
+    assert optimizer.schedule is not None
+    return {optimizer.cycled: float(to_numpy(optimizer.schedule.momentum(0)))}
+
+
 def copy_optimizer(optimizer: keras.optimizers.Optimizer, rate: float) -> keras.optimizers.Optimizer:
     """A new optimizer with the same settings and a constant learning rate, in Keras's current float type."""
-    config = {**optimizer.get_config(), "learning_rate": rate}
+    config = {**optimizer.get_config(), **_scheduled_at_start(optimizer), "learning_rate": rate}
     new = type(optimizer).from_config(config)
     for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
         if (value := getattr(optimizer, name, None)) is not None:
@@ -123,8 +132,6 @@ def copy_optimizer(optimizer: keras.optimizers.Optimizer, rate: float) -> keras.
 def _step_port(own: Any, links: Sequence[Link], model: keras.Model, state: dict, gradients: dict, rate: float) -> list:
     variables = list(model.trainable_variables)
     linked = {id(link.variable): link for link in links if not link.is_buffer}
-    if isinstance(own, ours.Optimizer) and isinstance(own.schedule, ours.base.LRSchedule) and own.is_momentum_scheduled:
-        rate = own.schedule.learning_rate
     optimizer = copy_optimizer(own, rate)
     optimizer.build(variables)
     given = []

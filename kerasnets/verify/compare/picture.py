@@ -1,5 +1,6 @@
 """The picture of a report: the difference by layer, with PyTorch's noise shaded."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +36,14 @@ def plot_report(report: "Report", ax: Any = None) -> Any:
     panels = [(title, rows) for check, title in _PANELS if (rows := [f for f in report.figures if f.check == check])]
     panels = panels or [("Nothing was compared", [])]
     most = max(len(rows) for _, rows in panels)
-    width = min(4.0 + 0.32 * most, 16.0)
+    width = min(6.5 + 0.3 * most, 16.0)
     figure, axes = canvas.panels(ax, len(panels), 1, (width, 3.1 * len(panels)))
     for panel, (title, rows) in zip(axes, panels, strict=True):
         _draw(panel, rows)
         panel.set_title(title, **canvas.text(fontsize=10))
     verdict = "same as PyTorch" if report.same else str(report.first)
-    if len(verdict) > 110:
-        verdict = f"{verdict[:107]}…"
-    axes[0].set_title(f"{report.backend}: {verdict}\n{panels[0][0]}", **canvas.text(fontsize=10))
+    lines = textwrap.wrap(f"{report.backend}: {verdict}", int(9 * width))
+    axes[0].set_title("\n".join([*lines, "", panels[0][0]]), **canvas.text(fontsize=10))
     return figure
 
 

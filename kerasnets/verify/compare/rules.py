@@ -28,6 +28,7 @@ ALWAYS = {
     "heads",
     "size of a head",
     "directions",
+    "go backwards",
     "filters",
     "units",
     "kernel size",

@@ -153,7 +153,7 @@ def _describe_convolution(module: Any) -> Described:
 
 def _describe_recurrent(module: nn.RNNBase) -> Described:
     settings: dict[str, Any] = {"units": module.hidden_size, "bias": module.bias}
-    settings["directions"] = 2 if module.bidirectional else 1
+    settings |= {"directions": 2 if module.bidirectional else 1, "go backwards": False}
     if isinstance(module, nn.RNN):
         return "rnn", {**settings, "activation": module.nonlinearity}
     settings |= {"activation": "tanh", "recurrent activation": "sigmoid"}
