@@ -14,6 +14,7 @@ from kerasnets.verify.compare.diagnosis import Diagnosis, find_frozen
 from kerasnets.verify.compare.figures import Side, make_figures
 from kerasnets.verify.compare.finding import Figure, Finding, order_findings
 from kerasnets.verify.compare.forced import LOCAL, ForcedRun, nearest
+from kerasnets.verify.compare.fuse import fuse_attention
 from kerasnets.verify.compare.initial import draw_again, find_distribution_causes, find_loading_causes, is_loaded
 from kerasnets.verify.compare.inputs import Port
 from kerasnets.verify.compare.keras_side import (
@@ -55,6 +56,7 @@ class Ported:
     def __init__(self, port: Port, run: TorchRun, dtype: str, plain: Sequence[str] = ()):
         self.model = copy_model(port.model, dtype)
         self.calls, self.place = list_calls(self.model)
+        fuse_attention(run.calls, self.calls)
         self.match: Match = match_calls(run.calls, self.calls)
         self.layouts, self.advice = self._read_layouts(plain)
         self.state = read_state(port.module)

@@ -136,6 +136,9 @@ def _add(node: Any, name: str, given: list[tuple[int, int]], calls: list[KerasCa
     """Add a node's call, and the layer's activation as another one; returns where the outputs are."""
     operation = node.operation
     kind, settings = describe(operation, node.input_tensors[0].shape, node.arguments.kwargs)
+    numbers = [a for a in node.arguments.args if isinstance(a, int | float)]
+    if kind in ("multiply", "divide") and len(numbers) == 1:
+        kind, settings = "scale", {"factor": float(numbers[0]) if kind == "multiply" else 1.0 / numbers[0]}
     layer = inner(operation)
     weights = [v for v in getattr(layer, "weights", []) if "seed" not in v.path]
     shapes = tuple(sorted(tuple(sorted(v.shape)) for v in weights if v.trainable or kind != "batch norm"))

@@ -109,7 +109,7 @@ def _layer_links(call: Call, layer: Any, prefix: str, layout: Layout, state: Map
     if isinstance(layer, layers.LSTM | layers.GRU | layers.SimpleRNN):
         return _recurrent(layer, prefix, f"_l{call.settings.get('layer', 0)}", state)
     if isinstance(layer, layers.MultiHeadAttention):
-        return _attention(layer, prefix)
+        return _attention(layer, prefix, call.parameters)
     if hasattr(layers, "Conv2DTranspose") and type(layer).__name__.endswith("Transpose"):
         return _named(
             layer, prefix, kernel=("weight", lambda w: np.moveaxis(w, (0, 1), (-1, -2))), bias=("bias", _same)
@@ -178,8 +178,16 @@ def _recurrent(layer: Any, prefix: str, suffix: str, state: Mapping) -> list[Lin
     return [*found, Link(0, cell.bias, both, lambda b, c: gates(b) + gates(c), is_sum=True)]
 
 
-def _attention(layer: Any, prefix: str) -> list[Link]:
-    """PyTorch keeps queries, keys and values in one matrix, Keras one tensor per head in each of three."""
+def _attention(layer: Any, prefix: str, parts: Sequence[str] = ()) -> list[Link]:
+    """PyTorch keeps queries, keys and values in one matrix, Keras one tensor per head in each of three.
+
+    Args:
+        layer: Keras's.
+        prefix: the module's name and a dot.
+        parts: names of linear layers that make up the attention: of all three, or one each; and the projection.
+    """
+    if parts:
+        return _written_out(layer, parts)
     found = []
     for part, dense in enumerate((layer.query_dense, layer.key_dense, layer.value_dense)):
         shape = tuple(dense.kernel.shape)
@@ -192,6 +200,27 @@ def _attention(layer: Any, prefix: str) -> list[Link]:
     if out.bias is not None:
         found.append(Link(0, out.bias, (f"{prefix}out_proj.bias",), _same))
     return found
+
+
+def _written_out(layer: Any, parts: Sequence[str]) -> list[Link]:
+    *makers, last = parts
+    found = []
+    for part, dense in enumerate((layer.query_dense, layer.key_dense, layer.value_dense)):
+        maker = makers[part if len(makers) == 3 else 0]
+        for variable, name, transpose in ((dense.kernel, "weight", True), (dense.bias, "bias", False)):
+            if variable is None:
+                continue
+            shape = tuple(variable.shape)
+            convert = _third(part, shape, transpose) if len(makers) == 1 else _whole(shape)
+            found.append(Link(0, variable, (f"{maker}.{name}",), convert))
+    for variable, name in ((layer.output_dense.kernel, "weight"), (layer.output_dense.bias, "bias")):
+        if variable is not None:
+            found.append(Link(0, variable, (f"{last}.{name}",), _whole(tuple(variable.shape))))
+    return found
+
+
+def _whole(shape: tuple[int, ...]) -> Convert:
+    return lambda array: _reshape(array.T, shape)
 
 
 def _third(part: int, shape: tuple[int, ...], transpose: bool = False) -> Convert:

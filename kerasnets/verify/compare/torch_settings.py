@@ -200,6 +200,10 @@ def describe_function(func: Callable, args: tuple, kwargs: dict[str, Any]) -> De
     name = getattr(func, "__name__", str(func))
     given = _bind(func, args, kwargs)
     x = args[0] if args and isinstance(args[0], torch.Tensor) else None
+    kind = _PLAIN_FUNCTIONS.get(name)
+    numbers = [a for a in args if isinstance(a, int | float)]
+    if kind in ("multiply", "divide") and len(numbers) == 1 and x is args[0]:
+        return "scale", {"factor": float(numbers[0]) if kind == "multiply" else 1.0 / numbers[0]}
     if name in _PLAIN_FUNCTIONS:
         return _PLAIN_FUNCTIONS[name] or name, {}
     if name == "gelu":
