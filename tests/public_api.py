@@ -117,7 +117,9 @@ def compare_a_port(folder: Path) -> None:
     module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     model = keras.Sequential([keras.Input((4,)), layers.Linear(8), keras.layers.ReLU(), layers.Linear(3)])
     x = [[float(i * j % 5) for i in range(4)] for j in range(3)]
-    report = kerasnets.compare(module, model, x, [0, 1, 2], loss=(torch.nn.CrossEntropyLoss(), make_losses()[0]))
+    report = kerasnets.compare(
+        module, model, x, [0, 1, 2], loss=(torch.nn.CrossEntropyLoss(), losses.CrossEntropyLoss())
+    )
     print(report.same, report.first, report.text(matches=False))
     report.save_json(folder / "report.json")
     report.plot().savefig(folder / "report.png")

@@ -109,14 +109,15 @@ def compare_port(port: Port) -> Report:
         findings += find_frozen(ported.links, ported.calls, trained)
         fitted, _ = nearest(run64.output, forced.values[ported.place])
         findings += [] if fitted is None else find_loss_causes(port, run64.output, fitted)
-        side64 = _measure(port, ported, run64, "float64")
+        refused = any(f.check == "loss" and f.difference == float("inf") for f in findings)
+        side64 = _measure(port, ported, run64, "float64", refused)
         state = {name: value.astype("float64") for name, value in ported.state.items()}
         steps, causes = compare_optimizers(port, ported.links, ported.model, state, run64.values["gradients"])
         findings += causes
         ported.load()
     with float_type("float32"), quick_compilation():
         copy32 = Ported(port, run32, "float32", [])
-        side32 = _measure(port, copy32, run32, "float32")
+        side32 = _measure(port, copy32, run32, "float32", refused)
         rates, causes, curves = compare_rates(port)
         findings += causes
     figures = [*make_figures(run64, run32, ported, copy32, side64, side32, noise), *steps, *rates]
@@ -201,8 +202,8 @@ def _judge_given(port: Port, ported: Ported, run: TorchRun, loaded: bool) -> lis
     return find_distribution_causes(ported.links, ported.given, states, theirs, ported.calls)
 
 
-def _measure(port: Port, ported: Ported, run: TorchRun, dtype: str) -> Side:
-    """Run the port freely, in both modes."""
+def _measure(port: Port, ported: Ported, run: TorchRun, dtype: str, refused: bool) -> Side:
+    """Run the port freely, in both modes; without its loss, if that refused the outputs."""
     remove_dropout(ported.calls)
     shape = tuple(ported.model.outputs[0].shape)
     shape = (len(port.keras_x), *shape[1:])
@@ -215,7 +216,7 @@ def _measure(port: Port, ported: Ported, run: TorchRun, dtype: str) -> Side:
             ported.model, ported.calls, _as_input(port.keras_x, dtype), value_of, ported.load
         )
     except Exception:
-        if run.output.size == np.prod([n or 1 for n in shape]):
+        if not refused and run.output.size == np.prod([n or 1 for n in shape]):
             raise
         return Side({}, {}, None, {}, {})  # the outputs have another shape, which is a finding of its own
     by_variable = {id(v): g for v, g in zip(ported.model.trainable_variables, gradients, strict=True)}

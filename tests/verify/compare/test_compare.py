@@ -134,6 +134,16 @@ def test_a_compiled_model_brings_its_loss_and_optimizer():
     assert "label_smoothing is 0, PyTorch's is 0.1" in report.first.cause
 
 
+@pytest.mark.once
+def test_a_loss_that_refuses_the_outputs_is_a_finding():
+    module, model, x, y, _ = make("LeNet-5")
+    report = kerasnets.compare(
+        module, model, x, y, loss=(nn.CrossEntropyLoss(), losses.CrossEntropyLoss(weight=[1.0] * 3))
+    )
+    assert [finding.where for finding in report.findings] == ["loss"]
+    assert "10 classes are predicted" in report.first.cause
+
+
 # --- What is refused
 
 
