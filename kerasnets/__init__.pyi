@@ -46,3 +46,7 @@ from .training import (
     train as train,
 )
 from .verify import originals as originals
+from .verify.compare import (
+    assert_same as assert_same,
+    compare as compare,
+)

@@ -121,5 +121,24 @@ def clear_cache(
         print("Downloaded data sets are kept; --downloads removes them as well.")
 
 
+@app.command()
+def compare(
+    path: Annotated[Path, typer.Argument(help="A file that defines module, model and x; see docs/compare.md.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for report.json and report.png.", file_okay=False)] = None,
+) -> None:
+    """Compare a Keras port with its PyTorch original; the exit code is 0 if they are the same, otherwise 1 or 2."""
+    from kerasnets.verify.compare.command import compare_file
+
+    try:
+        report = compare_file(path, out)
+    except (OSError, TypeError, ValueError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from error
+    print(report)
+    if out is not None:
+        print(f"Written: {out / 'report.json'}, {out / 'report.png'}")
+    raise typer.Exit(0 if report.same else 1)
+
+
 if __name__ == "__main__":
     sys.exit(app())

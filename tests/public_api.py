@@ -6,6 +6,9 @@ Run it as: python tests/public_api.py FOLDER
 import sys
 from pathlib import Path
 
+import keras
+import torch
+
 import kerasnets
 from kerasnets import data, layers, losses, optimizers, plots, schedules
 
@@ -110,6 +113,19 @@ def exchange_with_pytorch(folder: Path) -> None:
     kerasnets.load_optimizer_state_dict(model, state, names, scheduler=scheduler)
 
 
+def compare_a_port(folder: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    model = keras.Sequential([keras.Input((4,)), layers.Linear(8), keras.layers.ReLU(), layers.Linear(3)])
+    x = [[float(i * j % 5) for i in range(4)] for j in range(3)]
+    report = kerasnets.compare(
+        module, model, x, [0, 1, 2], loss=(torch.nn.CrossEntropyLoss(), losses.CrossEntropyLoss())
+    )
+    print(report.same, report.first, report.text(matches=False))
+    report.save_json(folder / "report.json")
+    report.plot().savefig(folder / "report.png")
+    kerasnets.assert_same(module, model, x, ignore=["initial weights"])
+
+
 def run_recipes(folder: Path) -> None:
     recipe = kerasnets.recipes.find("NeuralNetwork", "fashion_mnist_sample").replace(epochs=1)
     plateau = schedules.ReduceLROnPlateau(monitor="loss", patience=1)
@@ -134,6 +150,7 @@ def main() -> None:
     print(len(make_optimizers()), len(make_losses()), len(make_layers()))
     train_a_network(folder)
     exchange_with_pytorch(folder)
+    compare_a_port(folder)
     run_recipes(folder)
 
 

@@ -145,7 +145,7 @@ def entries(model: keras.Model) -> list[Entry]:
     layouts = layouts_of(model)
     found: dict[str, Entry] = {}
     for prefix, layer in _layers(model):
-        for entry in _layer_entries(prefix, layer, layouts.get(id(layer))):
+        for entry in layer_entries(prefix, layer, layouts.get(id(layer))):
             if entry.name in found:
                 raise ValueError(f"Two layers of the model {model.name!r} have the weights {entry.name!r}.")
             found[entry.name] = entry
@@ -166,7 +166,17 @@ def _layers(model: keras.Model, prefix: str = "", seen: set | None = None) -> It
             yield name, layer
 
 
-def _layer_entries(name: str, layer: keras.Layer, layout: Layout) -> list[Entry]:
+def layer_entries(name: str, layer: keras.Layer, layout: Layout) -> list[Entry]:
+    """Return the entries of one layer.
+
+    Args:
+        name: the attribute path in the original.
+        layer: a built layer.
+        layout: how PyTorch orders the features of the layer's input.
+
+    Raises:
+        TypeError: the layer has weights and is not in TABLE.
+    """
     if not layer.weights:
         return []
     rows = next((rows for classes, rows in TABLE if isinstance(layer, classes)), ())

@@ -1,5 +1,6 @@
 from . import (
     benchmark as benchmark,
+    compare as compare,
     originals as originals,
     parity as parity,
     relay as relay,

@@ -1,0 +1,26 @@
+"""Finds where a Keras port differs from its PyTorch original, and names the cause.
+
+>>> report = kerasnets.compare(module, model, x, y, loss=(torch_loss, keras_loss), optimizer=(torch_sgd, keras_sgd))
+>>> print(report)
+>>> report.plot().savefig("port.png")
+
+What is done, on copies of both sides, and where each part is:
+
+- Both sides become lists of calls in one vocabulary (:mod:`.calls`, :mod:`.torch_side`, :mod:`.keras_side`).
+- Calls with weights are matched (:mod:`.match`), and the weights moved (:mod:`.links`).
+- Each layer runs on PyTorch's own input (:mod:`.forced`), so that a difference is found where it arises. Rules on the
+  settings name the cause (:mod:`.rules`, :mod:`.segments`, :mod:`.diagnosis`).
+- Both sides run freely in float64 and float32 (:mod:`.runs`), beside PyTorch's noise floor (:mod:`.figures`).
+- Losses, optimizers, learning rates and initial weights are compared by themselves (:mod:`.losses`,
+  :mod:`.optimizers`, :mod:`.rates`, :mod:`.initial`).
+"""
+
+# PyTorch first: TensorFlow imported before torchvision (and its Triton) aborts the process.
+import torch  # noqa: F401  # isort: skip
+import torchvision  # noqa: F401  # isort: skip
+
+from kerasnets.verify.compare.api import assert_same, compare
+from kerasnets.verify.compare.finding import CHECKS, Figure, Finding
+from kerasnets.verify.compare.report import Report
+
+__all__ = ["CHECKS", "Figure", "Finding", "Report", "assert_same", "compare"]

@@ -1,0 +1,125 @@
+"""The public functions: ``kerasnets.compare`` and ``kerasnets.assert_same``."""
+
+from collections.abc import Collection
+from typing import Any
+
+import keras
+import torch
+
+from kerasnets._internal.arguments import check_integer
+from kerasnets.verify.compare.comparison import compare_port
+from kerasnets.verify.compare.finding import CHECKS
+from kerasnets.verify.compare.inputs import (
+    Port,
+    arrange_batch,
+    arrange_targets,
+    check_sides,
+    read_batch,
+    read_losses,
+    read_optimizers,
+    read_scheduler,
+)
+from kerasnets.verify.compare.report import Report
+from kerasnets.verify.compare.torch_side import ControlFlowError, copy_module, record
+
+
+def compare(
+    module: torch.nn.Module,
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    loss: Any = None,
+    optimizer: Any = None,
+    scheduler: Any = None,
+    steps_per_epoch: int = 1,
+) -> Report:
+    """Compare a Keras port with its PyTorch original, and name the causes of their differences.
+
+    Nothing is changed: both sides are copied. PyTorch's weights are moved to the copy of the port. Dropout is compared
+    by its rate and left out of the runs.
+
+    Args:
+        module: the original, any ``torch.nn.Module`` with one input and one output whose ``forward`` doesn't branch on
+            values.
+        model: the port, a built Functional or Sequential model with one input and one output.
+        x: a batch of at least 2 examples, ``(batch, …)``, in the layout of either side; a small one will do.
+        y: targets of the loss, as PyTorch's takes them; needed with `loss`.
+        loss: PyTorch's and Keras's loss as a pair, or PyTorch's alone if the model is compiled with Keras's. By
+            default, gradients are those of a fixed combination of the outputs.
+        optimizer: PyTorch's optimizer of the module's parameters and Keras's optimizer as a pair, or PyTorch's alone if
+            the model is compiled with Keras's. By default none are compared.
+        scheduler: PyTorch's scheduler. Keras's rates come from its optimizer; if they come from a callback, give a pair
+            of PyTorch's scheduler and the callback's function of the epoch.
+        steps_per_epoch: optimizer steps for each ``scheduler.step()``.
+
+    Returns:
+        The report: findings, figures and matches; its ``text()`` for reading, ``plot()`` for a picture, ``save_json``.
+
+    Raises:
+        TypeError: an argument is of another type, the model has its own ``call``, the module's ``forward`` branches on
+            values, or a layer can't be copied.
+        ValueError: the model isn't built, `x` fits neither side, or one of a pair is missing.
+    """
+    check_sides(module, model)
+    array = read_batch("x", x)
+    steps = check_integer("steps_per_epoch", steps_per_epoch)
+    losses = read_losses(loss, model)
+    optimizers = read_optimizers(optimizer, module, model)
+    schedulers = read_scheduler(scheduler, optimizers)
+    if losses is not None and y is None:
+        raise ValueError("loss is given with y=None; expected the targets of the batch as y.")
+    theirs, own = arrange_batch(module, model, array)
+    targets: tuple = (None, None)
+    if y is not None:
+        given = read_batch("y", y)
+        if len(given) != len(array):
+            raise ValueError(f"y has {len(given)} targets; expected {len(array)}, one per example of x.")
+        targets = arrange_targets(given, _output_of(module, theirs), tuple(model.outputs[0].shape))
+    port = Port(module, model, theirs, targets[0], own, targets[1], losses, optimizers, schedulers, steps)
+    return compare_port(port)
+
+
+def _output_of(module: torch.nn.Module, x: Any) -> Any:
+    from kerasnets.verify.compare.inputs import to_tensor
+
+    with torch.no_grad():
+        return (
+            record(copy_module(module, "float32"), to_tensor(x, torch.float32), training=False).output.detach().numpy()
+        )
+
+
+def assert_same(
+    module: torch.nn.Module, model: keras.Model, x: Any, y: Any = None, *, ignore: Collection[str] = (), **options: Any
+) -> Report:
+    """Raise an AssertionError with the report if a port differs from its original; for a test.
+
+    Args:
+        module: the original.
+        model: the port.
+        x: a batch.
+        y: targets of the loss.
+        ignore: checks whose findings don't count, of ``kerasnets.verify.compare.CHECKS``; such as
+            ``["initial weights"]`` for a port that always loads its weights.
+        **options: as in :func:`compare`.
+
+    Returns:
+        The report.
+
+    Raises:
+        AssertionError: the port differs.
+        ValueError: `ignore` has an unknown check; otherwise as in :func:`compare`.
+        TypeError: as in :func:`compare`.
+    """
+    names = [ignore] if isinstance(ignore, str) else list(ignore)
+    for name in names:
+        if name not in CHECKS:
+            raise ValueError(f"ignore={name!r}: expected some of {', '.join(map(repr, CHECKS))}.")
+    report = compare(module, model, x, y, **options)
+    left = [finding for finding in report.findings if finding.check not in names]
+    if left:
+        raise AssertionError(report.text(matches=False))
+    return report
+
+
+__all__ = ["ControlFlowError", "assert_same", "compare"]
