@@ -198,7 +198,7 @@ SGD = optimizers.SGD(0.1)
         ({"scheduler": 3}, TypeError, "scheduler=3"),
         ({"steps_per_epoch": 0}, ValueError, "steps_per_epoch: 0"),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_bad_input_is_named(change, error, words):
     given = {"module": lambda: nn.Linear(4, 3), "model": small, "x": X, "y": Y} | change
