@@ -23,11 +23,9 @@ mpl.use("Agg")
 
 BACKEND = keras.config.backend()
 #: All of them take minutes on JAX, which compiles each one anew: there and on TensorFlow some are tried.
-EVERY = {"torch": 1, "tensorflow": 4, "jax": 8}[BACKEND]
+EVERY = {"torch": 1, "tensorflow": 8, "jax": 12}[BACKEND]
 CHOSEN = [fault for fault in FAULTS if EVERY == 1 or fault[0] != "ResNet-18"][::EVERY]
-CORRECT = {"jax": ["VGG block", "character LSTM"], "tensorflow": [n for n in PORTS if n != "ResNet-18"]}.get(
-    BACKEND, PORTS
-)
+CORRECT = {"jax": ["VGG block"], "tensorflow": [n for n in PORTS if n != "ResNet-18"]}.get(BACKEND, PORTS)
 
 
 @pytest.mark.parametrize("name", CORRECT)
@@ -71,7 +69,7 @@ def test_nothing_is_changed():
 
 
 @pytest.mark.once
-def test_the_sentence_of_the_issue():
+def test_the_first_finding_as_a_sentence():
     module, model, x, y, arguments = make("VGG block", epsilon=1e-3)
     report = kerasnets.compare(module, model, x, y, **arguments)
     assert str(report.first) == (
