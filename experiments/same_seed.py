@@ -1,10 +1,10 @@
 """Run a tutorial's PyTorch program and kerasnets from the same seed, and compare what they print.
 
 The program in plain PyTorch runs after torch.manual_seed(SEED), kerasnets after keras.utils.set_random_seed(SEED) on
-each installed backend, each in a process of its own on the CPU. Initial weights and batches are the same, bit for bit,
-so that the lines are the same until rounding shows in the fourth digit; with --dtype float64 it doesn't. Dropout is off
-unless --dropout is given: its masks are each backend's own. Writes result.json and losses.png to --out. One epoch of
-NeuralNetwork on 60,000 images takes about a minute on two cores.
+each installed backend, each in a process of its own, PyTorch's on the CPU. Initial weights and batches are the same,
+bit for bit, so that the lines are the same until rounding shows in the fourth digit; with --dtype float64 it doesn't.
+Dropout is off unless --dropout is given: its masks are each backend's own. Writes result.json and losses.png to --out.
+One epoch of NeuralNetwork on 60,000 images takes about a minute on two cores.
 
 Examples:
   python experiments/same_seed.py
@@ -24,13 +24,14 @@ from kerasnets._internal import atomic
 from kerasnets.training import recipes
 from kerasnets.verify import same_seed
 
-LINES = 10
+LINES = 9
 
 
 def main(
     network: Annotated[str, typer.Option(help="The network to train.")] = "NeuralNetwork",
     seed: cli.Seed = 42,
     order: Annotated[str, typer.Option("--backends", help="Keras backends.")] = ",".join(backends.BACKENDS),
+    device: cli.Device = "cpu",
     dataset: cli.LocalDataset = None,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs.")] = 1,
     log_every: Annotated[
@@ -54,7 +55,7 @@ def main(
         lines = {}
         for name in (same_seed.TUTORIAL, *names):
             print(f"{name} …", flush=True)
-            lines[name] = same_seed.run(name, settings)
+            lines[name] = same_seed.run(name, settings, device)
     except (data.DataNotFoundError, data.DamagedDataError, ValueError) as error:
         cli.fail(error)
     show(lines, settings)

@@ -32,12 +32,13 @@ class Settings:
     dtype: str = "float32"
 
 
-def run(program: str, settings: Settings) -> list[str]:
+def run(program: str, settings: Settings, device: str = "cpu") -> list[str]:
     """Run a program in a process of its own.
 
     Args:
         program: :data:`TUTORIAL` or the name of an installed backend.
         settings: what to train.
+        device: where kerasnets computes; PyTorch's program runs on the CPU.
 
     Returns:
         The lines that it prints.
@@ -47,13 +48,13 @@ def run(program: str, settings: Settings) -> list[str]:
         DataNotFoundError: the data set is not on this machine.
     """
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=fresh, initializer=_begin, initargs=(program,)) as pool:
+    with ProcessPoolExecutor(1, mp_context=fresh, initializer=_begin, initargs=(program, device)) as pool:
         return pool.submit(run_tutorial if program == TUTORIAL else run_ours, settings).result()
 
 
-def _begin(program: str) -> None:
+def _begin(program: str, device: str) -> None:
     backends.set_backend("torch" if program == TUTORIAL else program)
-    backends.set_device("cpu")
+    backends.set_device("cpu" if program == TUTORIAL else device)
 
 
 def run_tutorial(settings: Settings) -> list[str]:
