@@ -75,6 +75,17 @@ def train_row(row: reproduction.Row, results: Path) -> None:
         atomic.write_json(results, runs)
 
 
+def before_pytorchs_order(runs: list[dict]) -> list[str]:
+    """A sentence on the runs from before initial weights and batches were PyTorch's: they name no kerasnets version."""
+    names = sorted({run["network"] for run in runs if "kerasnets" not in run["versions"]})
+    if not names:
+        return []
+    return [
+        f"Other initial weights and batches than PyTorch's for the same seed, in older runs: {', '.join(names)}.",
+        "",
+    ]
+
+
 def write_tables(table: list[str], broken: list[str], runs: list[dict], out: Path) -> None:
     """Write results.md into `out`, and the table between the marks of each README."""
     machines = sorted({f"{run['machine']}, device {run['device']}" for run in runs})
@@ -89,6 +100,7 @@ def write_tables(table: list[str], broken: list[str], runs: list[dict], out: Pat
         "",
         *table,
         "",
+        *before_pytorchs_order(runs),
         "Bounds: each mean within 3 standard errors of the difference from native PyTorch's and within 1 point, and",
         "FashionNetwork's last training loss within 0.01 of 0.264. "
         + (f"Out of bounds: {'; '.join(broken)}." if broken else "All rows are within bounds."),
