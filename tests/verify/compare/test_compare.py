@@ -222,6 +222,7 @@ loss = torch.nn.CrossEntropyLoss(), losses.CrossEntropyLoss()
 """
 
 
+@pytest.mark.once
 def test_command(tmp_path):
     port, out = tmp_path / "port.py", tmp_path / "out"
     port.write_text(FILE.format("epsilon=1e-5"))
