@@ -68,7 +68,7 @@ def positions_of(tensor: keras.KerasTensor) -> np.ndarray | None:
 
 
 def _inputs_behind(tensor: keras.KerasTensor) -> list[keras.KerasTensor]:
-    """Return the inputs of the graph that a vector is computed in; none if there are no feature maps in the graph."""
+    """Return the inputs of the graph that computes a vector; an empty list for a graph without feature maps."""
     waiting, seen, inputs, has_maps = [tensor], set(), {}, False
     while waiting:
         current = waiting.pop()

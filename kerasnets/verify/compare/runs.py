@@ -15,7 +15,8 @@ from kerasnets._internal.arrays import to_numpy
 from kerasnets.verify.compare.calls import Call
 from kerasnets.verify.compare.inputs import Port, to_tensor
 from kerasnets.verify.compare.keras_side import KerasCall, run_calls
-from kerasnets.verify.compare.torch_side import WithoutDropout, copy_module, record, remove_dropout, threads
+from kerasnets.verify.compare.torch_side import WithoutDropout, copy_module, record, remove_dropout
+from kerasnets.verify.parity.original import threads
 
 #: Quantity ("gradients") → tensor's name → array.
 Values = dict[str, dict[str, np.ndarray]]

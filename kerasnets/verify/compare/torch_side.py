@@ -1,6 +1,5 @@
 """PyTorch's side: a module's calls, recorded while it runs on a batch."""
 
-import contextlib
 import copy
 import dataclasses
 from collections.abc import Iterator
@@ -231,14 +230,3 @@ class WithoutDropout(TorchFunctionMode):
         if "dropout" in getattr(func, "__name__", "") and args:
             return args[0]
         return func(*args, **(kwargs or {}))
-
-
-@contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Inside, PyTorch uses this many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -137,7 +137,7 @@ class Original:
 
     def values(self, x: np.ndarray, y: np.ndarray) -> Values:
         """Take a step on a batch; returns everything it computed or changed."""
-        with _threads(self.variant.threads):
+        with threads(self.variant.threads):
             evaluated = self.outputs(x)
             outputs, loss = self.step(x, y)
         parameters: dict[str, Any] = dict(self.model.named_parameters())
@@ -190,7 +190,8 @@ def select_running(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads(count: int) -> Iterator[None]:
+    """Inside, PyTorch uses this many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -219,7 +220,7 @@ def train_original(
         points: numbers of steps after which to keep the state.
     """
     (x, y), test = arrays
-    with _threads(variant.threads):
+    with threads(variant.threads):
         original = Original(case, dtype, draw_initial_state(case), variant)
         states, losses = {}, []
         for epoch in list_batches(len(x), case, steps):
