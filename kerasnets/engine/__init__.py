@@ -259,10 +259,9 @@ def _callbacks(model: keras.Model, options: dict[str, Any], train: Arrays | Stre
     if _keras_counts(options) or (isinstance(train, Arrays) and options["steps_per_epoch"] is not None):
         return options["callbacks"]
     epochs = min(options["epochs"], keras.config.max_epochs() or options["epochs"])
-    sizes = {"samples": train.n, "batch_size": train.batch_size} if isinstance(train, Arrays) else {}
     return BlockCallbacks(
         options["callbacks"], train=train, test=test, add_history=True, add_progbar=options["verbose"] != 0,
-        verbose=options["verbose"], epochs=epochs, steps=train.steps, model=model, **sizes,
+        verbose=options["verbose"], epochs=epochs, steps=train.steps, model=model,
     )  # fmt: skip
 
 

@@ -4,6 +4,8 @@ import math
 
 import keras
 
+from kerasnets.engine.source import Arrays
+
 #: How often a progress bar moves per epoch.
 _BAR_MOVES = 50
 
@@ -60,6 +62,10 @@ class BlockCallbacks(keras.callbacks.CallbackList):
     def __init__(self, callbacks, train=None, test=None, predict=None, **options):
         self.sources = {"train": train, "test": test, "predict": predict}
         super().__init__(callbacks, **options)
+        if isinstance(train, Arrays):
+            for callback in self.callbacks:
+                if hasattr(callback, "expect_examples"):
+                    callback.expect_examples(train.n, train.batch_size)
 
     def _first(self, phase: str, block: int) -> int:
         source = self.sources[phase]

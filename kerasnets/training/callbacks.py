@@ -42,21 +42,25 @@ class EpochSeeds(keras.callbacks.Callback):
 class _LossSum(keras.callbacks.Callback):
     """Adds up the losses of an epoch's batches, as the tutorials do; Keras logs their mean per example."""
 
+    _last_share = 1.0
+
+    def expect_examples(self, samples: int, batch_size: int) -> None:
+        """Say how many examples the next training has, and how many per batch: ``kerasnets.fit`` calls this."""
+        self._last_share = (samples % batch_size or batch_size) / batch_size
+
+    def on_train_end(self, logs=None):
+        self._last_share = 1.0
+
     def on_epoch_begin(self, epoch, logs=None):
         self.sum = 0.0
 
     def on_train_batch_end(self, batch, logs=None):
         step, mean = batch + 1, float(logs["loss"])
-        if step == self.params["steps"] and (share := self._share_of_the_last_batch()) < 1.0:
+        if step == self.params["steps"] and self._last_share < 1.0:
             # The fast fit stops before a smaller last batch, so that the sum is that of all batches before.
-            self.sum += (mean * (step - 1 + share) - self.sum) / share
+            self.sum += (mean * (step - 1 + self._last_share) - self.sum) / self._last_share
         else:
             self.sum = mean * step
-
-    def _share_of_the_last_batch(self) -> float:
-        """Its size, as a share of the others'; 1 if it isn't known."""
-        samples, batch_size = self.params.get("samples"), self.params.get("batch_size")
-        return 1.0 if samples is None else (samples % batch_size or batch_size) / batch_size
 
 
 class StepLog(_LossSum):
