@@ -10,7 +10,7 @@ Examples:
   python experiments/benchmark.py --images 60000,6400
   python experiments/benchmark.py --network NeuralNetwork --backends torch,jax --images 6400 --epochs 3
   python experiments/benchmark.py --no-compile --device gpu --precision bfloat16
-  python experiments/benchmark.py --no-measure --readme README.md --readme README.zh-CN.md --bars docs/speed.md
+  python experiments/benchmark.py --no-measure --readme README.md --readme README.zh-CN.md --page docs/speed.md
 """
 
 import json
@@ -46,10 +46,10 @@ def main(
     measure: Annotated[bool, typer.Option(help="Measure, or only show the results in --out.")] = True,
     readme: Annotated[
         list[Path] | None,
-        typer.Option(help="Write the speed table between the marks of this file; can be repeated.", exists=True),
+        typer.Option(help="Write the short table between the marks of this file; can be repeated.", exists=True),
     ] = None,
-    bars: Annotated[
-        Path | None, typer.Option(help="Write the table of targets between the marks of this file.", exists=True)
+    page: Annotated[
+        Path | None, typer.Option(help="Write all tables between the marks of this file.", exists=True)
     ] = None,
     out: cli.Out = Path("out/benchmark"),
 ) -> None:
@@ -66,16 +66,15 @@ def main(
                 precision=precision,
                 compiled=compile,
             )
-            record = benchmark.measure(settings)
             out.mkdir(parents=True, exist_ok=True)
-            atomic.write_json(result, record)
+            benchmark.measure(settings, keep=lambda record: atomic.write_json(result, record))
         record = json.loads(result.read_text())
         benchmark.print_report(record)
         benchmark.draw(record, out / "epochs.png")
         for path in readme or []:
             atomic.replace_marked(path, "speed", benchmark.readme_lines(record))
-        if bars is not None:
-            atomic.replace_marked(bars, "bars", benchmark.bars_lines(record))
+        if page is not None:
+            atomic.replace_marked(page, "speed", benchmark.page_lines(record))
     except (ValueError, OSError) as error:
         cli.fail(error)
     cli.print_written(out, ["benchmark.json", "epochs.png"])

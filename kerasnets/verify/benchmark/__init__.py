@@ -36,7 +36,6 @@ from the parent's line until the epoch's loss is a number on the host. Keras run
 """
 
 from kerasnets.verify.benchmark.measurement import Settings, measure
-from kerasnets.verify.benchmark.report import bars_lines, draw, errors, print_report, readme_lines
-from kerasnets.verify.benchmark.targets import BARS
+from kerasnets.verify.benchmark.report import draw, errors, page_lines, print_report, readme_lines
 
-__all__ = ["BARS", "Settings", "bars_lines", "draw", "errors", "measure", "print_report", "readme_lines"]
+__all__ = ["Settings", "draw", "errors", "measure", "page_lines", "print_report", "readme_lines"]

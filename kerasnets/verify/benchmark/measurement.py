@@ -12,7 +12,7 @@ from typing import Any
 
 from kerasnets import backend as backends, data
 from kerasnets._internal.arguments import check_integer, check_known
-from kerasnets.verify.benchmark import rows, targets
+from kerasnets.verify.benchmark import rows
 from kerasnets.verify.benchmark.parent import Job, Worker, WorkerError, make_environment
 
 NETWORKS = ("NeuralNetwork", "NeuralNetwork_v1", "ConvNeuralNetwork")
@@ -101,16 +101,21 @@ def time_import() -> float:
     return float(done.stdout)
 
 
-def measure(settings: Settings, say: Callable[[str], None] = print) -> dict[str, Any]:
+def measure(
+    settings: Settings,
+    say: Callable[[str], None] = print,
+    keep: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> dict[str, Any]:
     """Measure all programs, one network after the other.
 
     Args:
         settings: what to measure.
         say: called with a line of text for each step.
+        keep: called with the record so far after each network.
 
     Returns:
-        The record, in a form that JSON can hold: machine, versions, data, settings, import times, targets, and for each
-        network the matrix rate, the operations of an epoch, and one row per program. A row has every measured time, the
+        The record, in a form that JSON can hold: machine, versions, data, settings, import times, and for each network
+        the matrix rate, the operations of an epoch, and one row per program. A row has every measured time, the
         medians and the ratios; or, in ``"error"``, why the program ended early.
 
     Raises:
@@ -122,8 +127,7 @@ def measure(settings: Settings, say: Callable[[str], None] = print) -> dict[str,
     if max(images.values()) > found:
         raise ValueError(f"images={max(images.values())}: {dataset} has {found} training images.")
     imports = [time_import() for _ in range(IMPORTS)]
-    networks = {network: _measure_network(settings, network, dataset, images[network], say) for network in images}
-    record = {
+    record: dict[str, Any] = {
         "machine": backends.machine(),
         "versions": backends.versions(),
         "date": date.today().isoformat(),
@@ -132,9 +136,12 @@ def measure(settings: Settings, say: Callable[[str], None] = print) -> dict[str,
         "backends": list(settings.backends),
         "import_seconds": imports,
         "median_import_seconds": median(imports),
-        "networks": networks,
+        "networks": {},
     }
-    return {**record, "bars": targets.judge(record)}
+    for network, count in images.items():
+        record["networks"][network] = _measure_network(settings, network, dataset, count, say)
+        keep(record)
+    return record
 
 
 def _measure_network(settings: Settings, network: str, dataset: str, images: int, say) -> dict[str, Any]:

@@ -6,22 +6,9 @@ from typing import Any
 
 from kerasnets import cli
 from kerasnets.backend import BACKENDS
-from kerasnets.verify.benchmark.targets import BARS
 from kerasnets.verify.markdown import format_table
 
 MISSING = "–"
-
-
-#: Key of a row → its name in the table of the targets.
-QUANTITIES = {
-    "against_native": "epoch × native",
-    "against_document": "epoch × tutorial",
-    "against_stock": "epoch × stock Keras",
-    "median_seconds": "epoch in seconds",
-    "one_image_against_native": "image × native",
-    "memory_against_native": "memory × native",
-    "median_import_seconds": "seconds",
-}
 
 
 def format_number(value: float | None, digits: int = 2) -> str:
@@ -35,16 +22,10 @@ def format_seconds(value: float | None) -> str:
 
 
 def print_report(record: dict[str, Any]) -> None:
-    """Print two tables per network, the targets, and the errors of programs that ended early."""
+    """Print two tables per network, and the errors of programs that ended early."""
     for network, result in record["networks"].items():
         _print_epochs(network, result, record)
         _print_start(network, result)
-    if record["bars"]:
-        cli.print_table(
-            "Targets, for 2 cores or an H200, batch size 64, fp32, the full Fashion-MNIST",
-            ("kerasnets", "what", "measured", "target", "met"),
-            [_target_row(bar) for bar in record["bars"]],
-        )
     for error in errors(record):
         print(error)
 
@@ -68,52 +49,24 @@ def _print_epochs(network: str, result: dict[str, Any], record: dict[str, Any]) 
     )
 
 
+START = ("program", "first step s", "warm-up s", "MiB", "image µs")
+
+
 def _print_start(network: str, result: dict[str, Any]) -> None:
-    cli.print_table(
-        f"{network}: start, memory, and one image",
-        ("program", "first step s", "warm-up s", "MiB", "image µs"),
-        [
-            (
-                label_of(row, result),
-                format_number(row["first_step_seconds"], 1),
-                format_seconds(row["warm_up_seconds"]),
-                _format_memory(row),
-                format_number(row["median_microseconds"], 0),
-            )
-            for row in result["rows"]
-        ],
-    )
+    cli.print_table(f"{network}: start, memory, and one image", START, _start_rows(result))
 
 
-def _target_row(bar: dict[str, Any]) -> tuple[str, str, str, str, str]:
-    """A row of the table of targets."""
-    return (
-        f"{bar['network']} on {bar['backend']}" if bar["backend"] else "import kerasnets",
-        QUANTITIES[bar["quantity"]],
-        format_number(bar["value"], 3),
-        f"≤ {bar['bound']:.3g}",
-        {None: MISSING, True: "yes", False: "NO"}[bar["met"]],
-    )
-
-
-def bars_lines(record: dict[str, Any]) -> list[str]:
-    """The table of targets in Markdown, including those for devices that were not available."""
-    measured = [(bar["device"], _target_row(bar)) for bar in record["bars"]]
-    devices = {device for device, _ in measured}
-    others = [bar for bar in BARS if bar.device not in devices]
-    rows = [(device, *cells) for device, cells in measured]
-    rows += [
+def _start_rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [
         (
-            bar.device,
-            f"{bar.network or 'every network'} on {bar.backend}",
-            QUANTITIES[bar.quantity],
-            "not measured",
-            f"≤ {bar.bound:.3g}",
-            MISSING,
+            label_of(row, result),
+            format_number(row["first_step_seconds"], 1),
+            format_seconds(row["warm_up_seconds"]),
+            _format_memory(row),
+            format_number(row["median_microseconds"], 0),
         )
-        for bar in others
+        for row in result["rows"]
     ]
-    return format_table(("device", "kerasnets", "what", "measured", "target", "met"), rows)
 
 
 def label_of(row: dict[str, Any], result: dict[str, Any]) -> str:
@@ -152,26 +105,48 @@ def draw(record: dict[str, Any], path: Path) -> None:
 
 
 def readme_lines(record: dict[str, Any]) -> list[str]:
-    """The README's speed table, and below it the machine and the versions.
+    """The README's speed table, with the fastest of the native loops only, and a line on how it was measured.
 
-    Each cell has the median seconds per epoch and their ratio to the best native loop's.
+    Each cell has the median seconds per epoch and their ratio to the fastest native loop's.
     """
-    networks = record["networks"]
-    labels = list(dict.fromkeys(row["label"] for result in networks.values() for row in result["rows"]))
-    head = ("program", *(f"{name}, {result['images']:,} images" for name, result in networks.items()))
-    rows = [(label, *(_cell(result["rows"], label) for result in networks.values())) for label in labels]
-    threads = next(iter(networks.values()))["threads"]
-    devices = ", ".join(dict.fromkeys(str(result["device"]) for result in networks.values()))
+    rows_of = {name: _with_one_native(result["rows"]) for name, result in record["networks"].items()}
+    return [*_epoch_table(record, rows_of), "", _how_measured(record)]
+
+
+def page_lines(record: dict[str, Any]) -> list[str]:
+    """The tables of docs/speed.md: all programs' epochs, and for each network the start, memory and one image."""
+    lines = _epoch_table(record, {name: result["rows"] for name, result in record["networks"].items()})
+    lines += ["", _how_measured(record)]
+    for network, result in record["networks"].items():
+        lines += ["", f"{network}: start, peak memory, and the prediction of one image", ""]
+        lines += format_table(START, _start_rows(result))
+    return lines
+
+
+def _epoch_table(record: dict[str, Any], rows_of: dict[str, list[dict[str, Any]]]) -> list[str]:
+    labels = list(dict.fromkeys(row["label"] for rows in rows_of.values() for row in rows))
+    head = ("program", *(f"{name}, {record['networks'][name]['images']:,} images" for name in rows_of))
+    return format_table(head, [(label, *(_cell(rows, label) for rows in rows_of.values())) for label in labels])
+
+
+def _with_one_native(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    best = [row for row in rows if row["program"] == "native" and row["against_native"] == 1]
+    first = min((i for i, row in enumerate(rows) if row["program"] == "native"), default=0)
+    others = [row for row in rows if row["program"] != "native"]
+    return [*others[:first], *({**row, "label": "the fastest native PyTorch loop"} for row in best), *others[first:]]
+
+
+def _how_measured(record: dict[str, Any]) -> str:
+    networks = record["networks"].values()
+    devices = ", ".join(dict.fromkeys(str(result["device"]) for result in networks))
+    threads = next(iter(networks))["threads"]
     names = ("keras", *(name for backend in BACKENDS.values() for name in backend.packages))
     versions = ", ".join(f"{name} {record['versions'][name]}" for name in names if name in record["versions"])
-    return [
-        *format_table(head, rows),
-        "",
-        f"Seconds per epoch ({record['dataset']}, batch size {record['batch_size']}, {record['precision']}; median of "
-        f"{record['epochs']}), and in brackets",
-        "the ratio to the fastest native PyTorch loop, all measured in one run on "
-        f"{record['machine']} ({devices}, {threads} threads), {record['date']}: {versions}.",
-    ]
+    return (
+        f"Seconds per epoch (median of {record['epochs']}; {record['dataset']}, batch size {record['batch_size']}, "
+        f"{record['precision']}), and in brackets the ratio to the fastest native PyTorch loop, all measured in one "
+        f"run on {record['machine']} ({devices}, {threads} threads), {record['date']}: {versions}."
+    )
 
 
 def _cell(rows: Sequence[dict[str, Any]], label: str) -> str:
