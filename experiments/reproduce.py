@@ -1,7 +1,7 @@
 """Train the tutorials' networks on the full data sets, with several seeds each, and compare with native PyTorch.
 
 Adds each run to docs/results.json (seeds that are already there are not trained again), then writes docs/results.md and
-the table of both READMEs from it. Ends with exit code 1 if a mean differs from native PyTorch's by more than chance.
+a shorter table in both READMEs. Ends with exit code 1 if a mean differs from native PyTorch's by more than chance.
 
 Examples:
   KERASNETS_DATA=path/to/data python experiments/reproduce.py
@@ -44,7 +44,8 @@ def main(
                 train_row(row, results)
     runs = read_runs(results)
     broken = reproduction.find_broken(runs)
-    write_tables(reproduction.make_table(runs), broken, runs, out)
+    write_page(reproduction.make_table(runs), broken, runs, out)
+    write_readmes(reproduction.make_table(runs, short=True))
     for line in broken:
         typer.echo(f"Out of bounds: {line}", err=True)
     raise typer.Exit(1 if broken else 0)
@@ -86,8 +87,14 @@ def before_pytorchs_order(runs: list[dict]) -> list[str]:
     ]
 
 
-def write_tables(table: list[str], broken: list[str], runs: list[dict], out: Path) -> None:
-    """Write results.md into `out`, and the table between the marks of each README."""
+def write_readmes(table: list[str]) -> None:
+    """Write the table between the marks of each README."""
+    for readme in READMES:
+        atomic.replace_marked(readme, "results", table)
+
+
+def write_page(table: list[str], broken: list[str], runs: list[dict], out: Path) -> None:
+    """Write results.md into `out`."""
     machines = sorted({f"{run['machine']}, device {run['device']}" for run in runs})
     versions = {name: version for run in runs for name, version in run["versions"].items()}
     page = [
@@ -110,8 +117,6 @@ def write_tables(table: list[str], broken: list[str], runs: list[dict], out: Pat
         "",
     ]
     atomic.write_bytes(out / "results.md", "\n".join(page).encode())
-    for readme in READMES:
-        atomic.replace_marked(readme, "results", table)
 
 
 if __name__ == "__main__":

@@ -50,34 +50,37 @@ ROWS = (
 )
 
 
-def make_table(runs: list[dict[str, Any]]) -> list[str]:
+def make_table(runs: list[dict[str, Any]], short: bool = False) -> list[str]:
     """The table in Markdown, of the runs on a CPU.
 
     Args:
         runs: dicts like ``training.Result.to_dict()``.
+        short: accuracies only, without training losses and numbers of seeds.
     """
     head = ("network, data, epochs", "tutorial", "native PyTorch", "kerasnets on torch", "on JAX", "on TensorFlow")
-    return format_table(head, [_make_cells(row, runs) for row in ROWS])
+    return format_table(head, [_make_cells(row, runs, short) for row in ROWS])
 
 
-def _make_cells(row: Row, runs: list[dict[str, Any]]) -> list[str]:
+def _make_cells(row: Row, runs: list[dict[str, Any]], short: bool) -> list[str]:
     recipe = row.recipe
     tutorial = f"{recipe.document_accuracy:.2f}" if recipe.document_accuracy else "–"
     if recipe.document_train_loss:
-        tutorial = f"loss {recipe.document_train_loss:.4f}"
+        tutorial = "–" if short else f"loss {recipe.document_train_loss:.4f}"
     cells = [
         f"{row.network}, {row.dataset}, {recipe.epochs}",
         tutorial,
-        _format_results(row.native_accuracy, row.native_loss),
+        _format_results(row.native_accuracy, row.native_loss, short),
     ]
     for backend in backends.BACKENDS:
         found = row.select(runs, backend)
         accuracies, losses = [run["test_accuracy"] for run in found], [run["train_loss"][-1] for run in found]
-        cells.append(_format_results(accuracies, losses) if found else "not measured")
+        cells.append(_format_results(accuracies, losses, short) if found else "not measured")
     return cells
 
 
-def _format_results(accuracies: Sequence[float], losses: Sequence[float]) -> str:
+def _format_results(accuracies: Sequence[float], losses: Sequence[float], short: bool) -> str:
+    if short:
+        return format_mean(accuracies).rsplit(" ", 1)[0]
     return f"{format_mean(accuracies)}, loss {statistics.mean(losses):.3f}"
 
 

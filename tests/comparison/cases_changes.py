@@ -294,8 +294,20 @@ losing("smoothing of kerasnets' cross-entropy", {"label_smoothing": 0.5}, kerasn
 losing("weights of kerasnets' cross-entropy", {"weight": [0.1, 1.0, 5.0]}, kerasnets.losses.CrossEntropyLoss)
 losing("ignored label of kerasnets' cross-entropy", {"ignore_index": 1}, kerasnets.losses.CrossEntropyLoss)
 losing("reduction of kerasnets' cross-entropy", {"reduction": "sum"}, kerasnets.losses.CrossEntropyLoss)
-losing(
-    "kerasnets' nll from probabilities", {"from_probabilities": True}, kerasnets.losses.NLLLoss, activation="softmax"
+
+
+def _probabilities_at_a_distance():
+    """Of a Rescaling's values nobody knows whether they are probabilities, so NLLLoss takes them either way."""
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, activation="softmax"), layers.Rescaling(1.0)])
+    model.compile(sgd(), kerasnets.losses.NLLLoss())
+    return model
+
+
+change(
+    "loss/kerasnets' nll from probabilities",
+    lambda model: setattr(model.loss, "from_probabilities", True),
+    build=_probabilities_at_a_distance,
+    data=classification,
 )
 losing(
     "reduction of Keras's", {"reduction": "sum"}, lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -1,4 +1,4 @@
-"""The README's "Coming from PyTorch", row by row: kerasnets does what PyTorch does, stock Keras something else."""
+"""The page "Coming from PyTorch", row by row: kerasnets does what PyTorch does, stock Keras something else."""
 
 import re
 from pathlib import Path
@@ -251,9 +251,9 @@ def test_train_and_eval_mode():
 
 
 def test_a_custom_loop():
-    """The README's loop for the active backend, taken from the README itself, makes PyTorch's step."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    code = re.search(rf"```python\n# {keras.config.backend()}\n(.*?)```", readme, re.DOTALL).group(1)
+    """The page's loop for the active backend, taken from the page itself, makes PyTorch's step."""
+    page = (Path(__file__).parents[2] / "docs" / "coming-from-pytorch.md").read_text()
+    code = re.search(rf"```python\n# {keras.config.backend()}\n(.*?)```", page, re.DOTALL).group(1)
     model = keras.Sequential([keras.Input((4,)), layers.Linear(3, name="0")])
     original = torch.nn.Sequential(torch.nn.Linear(4, 3))
     kerasnets.load_state_dict(model, original.state_dict())

@@ -1,8 +1,9 @@
-"""The two READMEs: they say the same, what they name is there, and the scripts keep the tables of both up to date."""
+"""The README and the pages in both languages: they say the same, what they name is there, and what they print runs."""
 
 import ast
 import functools
 import importlib.util
+import os
 import re
 
 import pytest
@@ -15,7 +16,11 @@ from kerasnets.verify import benchmark
 pytestmark = pytest.mark.once
 
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
-each = pytest.mark.parametrize("path", [ENGLISH, CHINESE], ids=lambda path: path.name)
+DOCS = ROOT / "docs"
+#: A page in English and in Chinese.
+PAIRS = [(ENGLISH, CHINESE), *((DOCS / page.name, page) for page in sorted((DOCS / "zh").glob("*.md")))]
+in_both = pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=lambda path: path.stem)
+each = pytest.mark.parametrize("path", [ENGLISH, CHINESE, *sorted(DOCS.rglob("*.md"))], ids=lambda path: path.name)
 
 
 def text(path) -> str:
@@ -34,7 +39,10 @@ def tables(path) -> list[list[str]]:
 
 
 def relative_links(path) -> list[str]:
-    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text(path)) if "://" not in link]
+    """The files that a page links to or shows."""
+    prose = re.sub(r"```.*?```", "", text(path), flags=re.DOTALL)
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", prose) if "://" not in link]
+    return [os.path.normpath(path.parent / link) for link in links if link]
 
 
 def constants(row: str) -> tuple[list[str], list[str]]:
@@ -49,21 +57,33 @@ def experiment(name: str):
     return module
 
 
-def test_code_is_the_same():
-    blocks = code_blocks(ENGLISH)
-    assert [kind for kind, _ in blocks].count("sh") == 2  # the two commands
-    assert code_blocks(CHINESE) == blocks
+def test_the_readme_has_two_commands():
+    assert [kind for kind, _ in code_blocks(ENGLISH)].count("sh") == 2
 
 
-def test_python_runs_as_printed_and_in_order(tmp_path):
+@in_both
+def test_code_is_the_same(english, chinese):
+    assert code_blocks(chinese) == code_blocks(english)
+
+
+@pytest.mark.parametrize(
+    ("path", "written"),
+    [
+        (ENGLISH, {"model.keras"}),
+        (DOCS / "guide.md", {"model.keras"}),
+        (DOCS / "coming-from-pytorch.md", {"weights.pt", "back.pt"}),
+    ],
+    ids=lambda value: getattr(value, "stem", ""),
+)
+def test_python_runs_as_printed_and_in_order(path, written, tmp_path):
     """On torch, which is there after the first command; of the loops for each backend the one for torch."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", text(ENGLISH), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```python\n(.*?)^```$", text(path), re.DOTALL | re.MULTILINE)
     others = tuple(f"# {name}\n" for name in kerasnets.backend.BACKENDS if name != "torch")
-    script = tmp_path / "readme.py"
+    script = tmp_path / "page.py"
     printed = "\n".join(block for block in blocks if not block.startswith(others))
     script.write_text(f"import os\n\nos.chdir({str(tmp_path)!r})\n{printed}")
     run(str(script), backend="torch")
-    assert {"model.keras", "weights.pt", "back.pt"} <= {path.name for path in tmp_path.iterdir()}
+    assert written <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_generated_blocks_are_the_same():
@@ -75,42 +95,52 @@ def test_generated_blocks_are_the_same():
     assert chinese == english
 
 
-def test_tables_have_the_same_rows():
-    english, chinese = tables(ENGLISH), tables(CHINESE)
-    assert english
-    assert [len(table) for table in chinese] == [len(table) for table in english]
-    for rows in zip(english, chinese, strict=True):
+@in_both
+def test_tables_have_the_same_rows(english, chinese):
+    assert [len(table) for table in tables(chinese)] == [len(table) for table in tables(english)] != []
+    for rows in zip(tables(english), tables(chinese), strict=True):
         for row, translated in zip(*rows, strict=True):
-            assert constants(translated) == constants(row)
+            assert constants(without_links(translated)) == constants(without_links(row))
             assert translated.count("|") == row.count("|")
 
 
-def test_sections_and_links_are_the_same():
+def without_links(row: str) -> str:
+    return re.sub(r"\]\([^)]*\)", "]", row).replace("docs/zh/", "docs/")
+
+
+@in_both
+def test_sections_and_links_are_the_same(english, chinese):
     levels = [re.findall(r"^#+(?= )", re.sub(r"```.*?```", "", text(path), flags=re.DOTALL), re.MULTILINE)
-              for path in (ENGLISH, CHINESE)]  # fmt: skip
+              for path in (english, chinese)]  # fmt: skip
     assert levels[0] == levels[1]
-    assert relative_links(ENGLISH)[0] == CHINESE.name
-    assert relative_links(CHINESE)[0] == ENGLISH.name
-    assert relative_links(CHINESE)[1:] == relative_links(ENGLISH)[1:]
+    assert relative_links(english)[0] == str(chinese)
+    assert relative_links(chinese)[0] == str(english)
+    in_english = {str(of_chinese): str(of_english) for of_english, of_chinese in PAIRS}
+    links = [in_english.get(link, link) for link in relative_links(chinese)[1:]]
+    assert links == relative_links(english)[1:]
 
 
 @each
 def test_what_is_linked_and_named_is_there(path):
     named = {*relative_links(path), *re.findall(r"\b(?:experiments|tests)/\w+\.py\b", text(path))}
-    assert {"experiments/quickstart.py", "docs/results.md"} <= named
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-@each
+def test_the_readme_leads_to_every_page():
+    assert {str(page) for page in DOCS.glob("*.md")} <= set(relative_links(ENGLISH))
+    assert {str(chinese) for _, chinese in PAIRS} <= {*relative_links(CHINESE), str(CHINESE)}
+
+
+@pytest.mark.parametrize("path", [DOCS / "experiments.md", DOCS / "zh" / "experiments.md"], ids=["en", "zh"])
 def test_every_experiment_is_named(path):
     named = re.findall(r"`python experiments/(\w+)\.py", text(path))
     assert {script.stem for script in (ROOT / "experiments").glob("*.py")} <= set(named)
 
 
-@each
+@pytest.mark.parametrize("path", [path for pair in PAIRS for path in pair], ids=lambda path: path.name)
 def test_every_name_of_kerasnets_exists(path):
     names = re.findall(r"(?<![\w./])(?:kerasnets|layers|losses|optimizers|schedules)(?:\.[A-Za-z]\w*)+", text(path))
-    assert {"kerasnets.build", "layers.Linear"} <= set(names)
+    assert names
     for name in sorted(set(names)):
         functools.reduce(getattr, name.removeprefix("kerasnets.").split("."), kerasnets)
 
@@ -124,11 +154,11 @@ def marked(tmp_path):
     return paths
 
 
-def test_reproduce_writes_both(marked, tmp_path, monkeypatch):
+def test_reproduce_writes_both(marked, monkeypatch):
     reproduce = experiment("reproduce")
     assert reproduce.READMES == (ENGLISH, CHINESE)
     monkeypatch.setattr(reproduce, "READMES", marked)
-    reproduce.write_tables(["| a |", "|---|"], [], [], tmp_path)
+    reproduce.write_readmes(["| a |", "|---|"])
     for path in marked:
         assert path.read_text().startswith(f"{path.name}\n<!-- results -->\n| a |\n|---|\n<!-- /results -->\n")
 

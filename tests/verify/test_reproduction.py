@@ -24,6 +24,14 @@ def test_a_row_has_the_tutorial_native_pytorch_and_each_backend():
         "87.50 ± 0.71 (2), loss 0.264",
         "not measured",
     ]
+    short = reproduction.make_table(runs(87.0, 88.0), short=True)[-1]
+    assert [cell.strip() for cell in short.strip("|").split("|")][1:] == [
+        "–",
+        "87.40 ± 0.12",
+        "not measured",
+        "87.50 ± 0.71",
+        "not measured",
+    ]
 
 
 @pytest.mark.parametrize(
