@@ -46,7 +46,12 @@ def check_stock(model: keras.Model, x, y=None, validation_data=None, *, with_los
 
 
 def check_form(model: keras.Model, x, y=None) -> None:
-    """Raise a TypeError if the images or labels are a list, where the model takes one array, or PyTorch's objects."""
+    """Refuse images or labels in a list, where the model takes one array, and PyTorch's objects.
+
+    Raises:
+        TypeError: the labels are a list, or the images a PyTorch module or data set.
+        ValueError: the images are a list, for which Keras raises the same.
+    """
     if name := name_torch_object(x):
         remedy = "torch.utils.data.DataLoader(dataset, batch_size=64)" if name.endswith("Dataset") else "images"
         raise TypeError(f"x is PyTorch's {name}; expected an array or a data set, such as {remedy}.")
@@ -54,7 +59,7 @@ def check_form(model: keras.Model, x, y=None) -> None:
     if inputs is not None and len(inputs) > 1:
         return
     if isinstance(x, list | tuple) and x and as_array(x) is None:
-        raise TypeError(f"The images are a {type(x).__name__} of {len(x)}; expected an array: np.asarray(images).")
+        raise ValueError(f"The images are a {type(x).__name__} of {len(x)}; expected an array: np.asarray(images).")
     if isinstance(y, list | tuple) and as_array(y) is None and as_array(x) is not None and len(outputs or "1") == 1:
         raise TypeError(f"The labels are a {type(y).__name__}; expected an array, as np.asarray(labels) gives.")
 
