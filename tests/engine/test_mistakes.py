@@ -225,7 +225,7 @@ def test_lists_instead_of_arrays(make):
     for call in (make().fit, make().evaluate):
         with pytest.raises(ValueError, match=r"images are a list of 20; expected an array: np\.asarray\(images\)"):
             call(X.tolist(), Y, verbose=0)
-        with pytest.raises(TypeError, match="images are a list of 20"):
+        with pytest.raises(ValueError, match="images are a list of 20"):
             call(list(X), Y, verbose=0)
         with pytest.raises(TypeError, match="labels are a list; expected an array"):
             call(X, Y.tolist(), verbose=0)
