@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import typer
-from processes import ROOT, run
+from processes import ROOT, run, run_forked
 
 pytestmark = pytest.mark.once
 
@@ -37,7 +37,7 @@ def test_a_backend_in_the_environment_that_is_not_installed():
 def test_a_missing_data_set_offers_what_the_command_has(script, tmp_path):
     """Whatever the network: a proxy that isn't there, and no cache."""
     nowhere = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": None}
-    done = run(
+    done = run_forked(
         f"experiments/{script}.py", "--dataset", "kmnist", "--out", str(tmp_path / "out"), check=False,
         KERASNETS_DATA=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"), **nowhere,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import tomllib
 
 import pytest
 import typer
-from processes import ROOT, run
+from processes import ROOT, run_forked
 
 import kerasnets
 from kerasnets import cli
@@ -27,7 +27,7 @@ def test_the_entry_point_is_the_module():
 
 
 def test_without_arguments_it_prints_its_help():
-    done = run("-m", "kerasnets", check=False)
+    done = run_forked("-m", "kerasnets", check=False)
     text = done.stdout + done.stderr
     for word in ("Usage: python -m kerasnets", "info", "train", "networks", "--version"):
         assert word in text
@@ -35,21 +35,21 @@ def test_without_arguments_it_prints_its_help():
 
 
 def test_networks_lists_each_with_its_options():
-    text = run("-m", "kerasnets", "networks").stdout
+    text = run_forked("-m", "kerasnets", "networks").stdout
     for name in kerasnets.list_networks():
         assert f"{name}\n  " in text
     assert "Options: hidden=(256, 128), output='log_softmax'" in text
 
 
 def test_info_has_the_version():
-    assert re.search(rf"kerasnets +{re.escape(kerasnets.__version__)}\n", run("-m", "kerasnets", "info").stdout)
+    assert re.search(rf"kerasnets +{re.escape(kerasnets.__version__)}\n", run_forked("-m", "kerasnets", "info").stdout)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("train") / "run"
     command = ["train", "FashionNetwork", "--dataset", SAMPLE, "--batch-size", "500", "--out", str(out)]
-    return command, out, run("-m", "kerasnets", *command, "--epochs", "1")
+    return command, out, run_forked("-m", "kerasnets", *command, "--epochs", "1")
 
 
 def test_train_trains_and_draws(trained):
@@ -76,7 +76,7 @@ def test_what_a_run_prints_reads_well(trained):
 def test_a_finished_run_asks_for_again(trained, changes):
     command, out, _ = trained
     before = (out / "result.json").read_bytes()
-    done = run("-m", "kerasnets", *command, *changes, check=False)
+    done = run_forked("-m", "kerasnets", *command, *changes, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(
         f"Error: {out} has a finished run: FashionNetwork on {SAMPLE}, 1 epoch, test accuracy"
@@ -87,7 +87,7 @@ def test_a_finished_run_asks_for_again(trained, changes):
 
 def test_again_trains_again(trained):
     command, out, _ = trained
-    run("-m", "kerasnets", *command, "--epochs", "2", "--again")
+    run_forked("-m", "kerasnets", *command, "--epochs", "2", "--again")
     assert len(json.loads((out / "result.json").read_text())["train_loss"]) == 2
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 import pytest
-from processes import ROOT, run
+from processes import ROOT, run, run_forked
 
 ACTIVE = keras.config.backend()
 SCRIPTS = sorted(path.name for path in (ROOT / "experiments").glob("*.py"))
@@ -17,7 +17,7 @@ def check_png(path: Path):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_shows_options_and_examples(script):
-    text = run(f"experiments/{script}", "--help", COLUMNS="100").stdout
+    text = run_forked(f"experiments/{script}", "--help", COLUMNS="100").stdout
     for word in ("--backend", "--device", "Examples:", f"python experiments/{script}"):
         assert word in text
 
@@ -44,7 +44,7 @@ def test_quickstart(tmp_path):
     ],
 )
 def test_trainings(tmp_path, script, options, line):
-    done = run(
+    done = run_forked(
         f"experiments/{script}", *options, "--dataset", "fashion_mnist_sample", "--epochs", "2", "--batch-size", "250",
         "--log-every", "20", "--out", str(tmp_path), "--backend", ACTIVE, "--device", "cpu",
     )  # fmt: skip
@@ -71,14 +71,14 @@ def test_trainings(tmp_path, script, options, line):
     ],
 )
 def test_wrong_options_end_with_a_message(arguments, message):
-    done = run(f"experiments/{arguments[0]}", *arguments[1:], check=False)
+    done = run_forked(f"experiments/{arguments[0]}", *arguments[1:], check=False)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_missing_data_ends_with_one_message(tmp_path):
-    done = run(
+    done = run_forked(
         "experiments/mnist.py", "--out", str(tmp_path / "out"), check=False, KERASNETS_DATA=str(tmp_path),
         XDG_CACHE_HOME=str(tmp_path / "cache"), HTTPS_PROXY="http://127.0.0.1:9", HTTP_PROXY="http://127.0.0.1:9",
         https_proxy="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9",
@@ -94,7 +94,7 @@ def test_a_gpu_that_is_not_there_ends_with_a_message(tmp_path):
 
     if any(not name.startswith("cpu") for name in backend.devices()):
         pytest.skip("there is a GPU here")
-    done = run("experiments/quickstart.py", "--device", "gpu", "--out", str(tmp_path), check=False)
+    done = run_forked("experiments/quickstart.py", "--device", "gpu", "--out", str(tmp_path), check=False)
     assert done.returncode == 1
     assert "'gpu' was asked for" in done.stderr
     assert "Traceback" not in done.stderr

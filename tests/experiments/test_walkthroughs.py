@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import typer
-from processes import ROOT, run
+from processes import ROOT, run_forked
 from torch.nn import functional
 
 import kerasnets
@@ -26,7 +26,7 @@ DIGITS = 1e-4  # what is printed has four digits after the point
 
 def walk(script, out, *options):
     """The output of an experiment, run with the active backend on the CPU."""
-    return run(
+    return run_forked(
         f"experiments/{script}", "--backend", ACTIVE, "--device", "cpu", "--out", str(out), *options, COLUMNS="100"
     ).stdout
 

@@ -9,7 +9,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from processes import ROOT, run
+from processes import ROOT, run_forked
 
 import kerasnets
 from kerasnets import schedules, training
@@ -95,7 +95,7 @@ test_backup.train(sys.argv[1], [Kill()])
 
 @pytest.mark.parametrize(("when", "done"), [("before the first", 0), ("in a step", 2), ("while writing", 2)])
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(when, done, tmp_path, straight, capsys):
-    killed = run("-c", KILLED, str(tmp_path), when, check=False)
+    killed = run_forked("-c", KILLED, str(tmp_path), when, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
     class Kill(keras.callbacks.Callback):

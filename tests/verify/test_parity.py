@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gradients import precision
 from keras import ops
-from processes import ROOT, run
+from processes import ROOT, run_forked
 
 from kerasnets import backend, batches, data, optimizers, training
 from kerasnets.training import recipes
@@ -123,7 +123,7 @@ def test_keras_epsilon_breaks_the_bound_and_the_exit_code(monkeypatch, tmp_path,
 
 
 def test_experiment_in_a_fresh_process(tmp_path):
-    done = run(
+    done = run_forked(
         *["experiments/parity.py", "--network", "Network2", "--optimizer", "SGD", "--steps", "2", "--device", "cpu"],
         *["--dtype", "float32", "--dataset", "fashion_mnist_sample", "--out", str(tmp_path)],
     )

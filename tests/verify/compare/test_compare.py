@@ -10,7 +10,7 @@ import pytest
 import torch
 from faults import FAULTS
 from ports import PORTS, make
-from processes import run
+from processes import run_forked
 from torch import nn
 from typer.testing import CliRunner
 
@@ -226,7 +226,7 @@ loss = torch.nn.CrossEntropyLoss(), losses.CrossEntropyLoss()
 def test_command(tmp_path):
     port, out = tmp_path / "port.py", tmp_path / "out"
     port.write_text(FILE.format("epsilon=1e-5"))
-    done = run("-m", "kerasnets", "compare", str(port), "--out", str(out))
+    done = run_forked("-m", "kerasnets", "compare", str(port), "--out", str(out))
     assert f"kerasnets.compare on {BACKEND}: the same as PyTorch" in done.stdout
     assert json.loads((out / "report.json").read_text())["same"] is True
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
