@@ -33,7 +33,7 @@ def test_a_backend_in_the_environment_that_is_not_installed():
     assert "pip install -e '.[jax]'" in line
 
 
-@pytest.mark.parametrize("script", ["mnist", "digits", "fashion_network"])
+@pytest.mark.parametrize("script", ["mnist", "digits"])
 def test_a_missing_data_set_offers_what_the_command_has(script, tmp_path):
     """Whatever the network: a proxy that isn't there, and no cache."""
     nowhere = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": None}

@@ -77,18 +77,6 @@ def test_wrong_options_end_with_a_message(arguments, message):
     assert "Traceback" not in done.stderr
 
 
-def test_missing_data_ends_with_one_message(tmp_path):
-    done = run_forked(
-        "experiments/mnist.py", "--out", str(tmp_path / "out"), check=False, KERASNETS_DATA=str(tmp_path),
-        XDG_CACHE_HOME=str(tmp_path / "cache"), HTTPS_PROXY="http://127.0.0.1:9", HTTP_PROXY="http://127.0.0.1:9",
-        https_proxy="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9",
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "fashion_mnist_sample" in done.stderr
-    assert "KERASNETS_DATA" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_a_gpu_that_is_not_there_ends_with_a_message(tmp_path):
     from kerasnets import backend
 

@@ -17,6 +17,8 @@ RECIPE = recipes.find("Network2", "fashion_mnist_sample")
 
 
 def test_float64_ends_with_the_weights_of_one_backend(tmp_path):
+    if BACKEND == "torch":
+        pytest.skip("the sessions of the other backends pass their files on to torch and back")
     result = relay.run(("torch", BACKEND, "torch"), RECIPE, "float64", tmp_path)
     assert result.broken == []
     assert [stage.backend for stage in result.stages] == ["torch", BACKEND, "torch"]
@@ -39,7 +41,7 @@ def experiment(monkeypatch, folder, *options):
 
 def test_experiment_in_float32(tmp_path, monkeypatch, capsys):
     if BACKEND == "torch":
-        pytest.skip("the experiment needs at least two backends; on torch alone the test in float64 covers the files")
+        pytest.skip("the experiment needs at least two backends")
     options = ["--network", "Network2", "--dataset", "fashion_mnist_sample", "--dtype", "float32", "--device", "cpu"]
     assert experiment(monkeypatch, tmp_path, *options, "--backends", f"torch,{BACKEND}") == 0
     assert "noise floor" in capsys.readouterr().out
