@@ -455,11 +455,11 @@ def test_a_captured_step_is_stock_keras_step():
 @pytest.mark.skipif(keras.config.backend() != "torch", reason="CUDA graphs are PyTorch's")
 @pytest.mark.parametrize("step", ["plain", "unseeded dropout", "metrics", "spectral normalization"])
 def test_which_steps_are_captured(step, monkeypatch):
-    from kerasnets.engine.torch import trace
+    from kerasnets.engine.torch import recording
 
     found = []
-    capture = trace.captured
-    monkeypatch.setattr(trace, "captured", lambda *given: found.append(capture(*given)) or found[-1])
+    capture = recording.captured
+    monkeypatch.setattr(recording, "captured", lambda *given: found.append(capture(*given)) or found[-1])
     extra = {
         "unseeded dropout": [keras.layers.Dropout(0.5)],
         "spectral normalization": [keras.layers.SpectralNormalization(keras.layers.Dense(8))],

@@ -24,7 +24,7 @@ from kerasnets.engine.torch.key import StepKey, variables_of
 from kerasnets.engine.torch.layers import call_of
 from kerasnets.engine.torch.optimizers import constants_of, fused_update
 from kerasnets.engine.torch.programs import Programs
-from kerasnets.engine.torch.trace import UntraceableError, draws_unseeded, trace
+from kerasnets.engine.torch.recording import UntraceableError, draws_unseeded, trace
 
 
 class Engine:
