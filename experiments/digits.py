@@ -25,7 +25,7 @@ def main(
     backend: cli.Backend = None,
     device: cli.Device = "auto",
     out: cli.Out = Path("out/digits"),
-    dataset: cli.Dataset = "mnist",
+    dataset: cli.GreyDataset = "mnist",
     epochs: cli.Epochs = None,
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,

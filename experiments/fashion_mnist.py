@@ -82,8 +82,9 @@ def main(
 
 def train_one(train, network: str, dataset: str, out: Path) -> None:
     """Section 6: structure, training, test, predictions."""
-    kerasnets.build(network).summary()
-    result = train(recipes.find(network, dataset), out)
+    recipe = recipes.find(network, dataset)
+    kerasnets.build(network, **recipe.network_options).summary()
+    result = train(recipe, out)
     cli.finish(result, out)
 
 
@@ -98,8 +99,8 @@ def compare_datasets(train, dataset: str, out: Path) -> None:
         (x, y), (x_test, y_test) = arrays
         result = train(recipes.find("NeuralNetwork", name), None, verbose=cli.choose_verbose(), arrays=arrays)
         # The simplest classifier: the class whose mean image is nearest.
-        means = np.stack([x[y == c].mean(axis=0) for c in range(10)])
-        distances = np.stack([((x_test - mean) ** 2).sum(axis=(1, 2)) for mean in means], axis=1)
+        means = [x[y == c].mean(axis=0) for c in range(len(data.class_names(name)))]
+        distances = np.stack([((x_test - mean) ** 2).reshape(len(x_test), -1).sum(axis=1) for mean in means], axis=1)
         nearest = 100 * np.mean(distances.argmin(axis=1) == y_test)
         rows.append((name, *(f"{p:.2f} %" for p in (nearest, result.train_accuracy[-1], result.test_accuracy))))
         names = ("nearest mean image", "NeuralNetwork, training", "NeuralNetwork, test")
@@ -189,6 +190,7 @@ def draw_networks(results: dict, dataset: str, path: Path) -> None:
     """Draw the networks' training losses, and their test accuracy by class."""
     from kerasnets import data, plots
 
+    names = data.class_names(dataset)
     figure = plots.canvas.Picture(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     plots.learning_curves({network: r.train_loss for network, r in results.items()}, ax=left)
@@ -197,8 +199,8 @@ def draw_networks(results: dict, dataset: str, path: Path) -> None:
         label = f"{network}, {r.test_accuracy:.1f} % of all"
         # Open markers don't hide each other.
         look = {"color": line.get_color(), "marker": line.get_marker(), "markerfacecolor": "none", "markeredgewidth": 2}
-        right.plot(100 * r.recalls, range(10), linestyle="none", markersize=8, label=label, **look)
-    right.set_yticks(range(10), data.class_names(dataset))
+        right.plot(100 * r.recalls, range(len(names)), linestyle="none", markersize=8, label=label, **look)
+    right.set_yticks(range(len(names)), names)
     right.invert_yaxis()
     right.set(title="Test accuracy by class", xlabel="%", xlim=(-2, 102))
     right.grid(alpha=0.4)

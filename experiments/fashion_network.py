@@ -52,7 +52,7 @@ def main(
     device: cli.Device = "auto",
     precision: cli.Precision = "float32",
     out: cli.Out = Path("out/fashion_network"),
-    dataset: cli.Dataset = "fashion_mnist",
+    dataset: cli.GreyDataset = "fashion_mnist",
     epochs: cli.Epochs = None,
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
@@ -97,7 +97,7 @@ def train_one(train, dataset: str, dropout: float, out: Path) -> None:
     from kerasnets.training.callbacks import LossLine
 
     recipe = recipes.find("FashionNetwork", dataset, {"dropout": dropout} if dropout else {})
-    kerasnets.build("FashionNetwork", **recipe.options).summary()
+    kerasnets.build("FashionNetwork", **recipe.network_options).summary()
     result = train(recipe, out, callbacks=[LossLine()])
     cli.finish(result, out)
 

@@ -11,7 +11,6 @@ import typer
 
 import kerasnets
 from kerasnets import backend, cli, data, networks
-from kerasnets.training import recipes
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -39,36 +38,7 @@ def show_networks() -> None:
         print(f"{name}\n  {networks.summary_of(name)}\n  Options: {networks.options_of(name)}")
 
 
-@app.command()
-def train(
-    network: Annotated[
-        str,
-        typer.Argument(
-            help="Which network.", **(cli.choice("network", networks.list_networks()) | {"metavar": "NETWORK"})
-        ),
-    ],
-    backend: cli.Backend = None,
-    device: cli.Device = "auto",
-    precision: cli.Precision = "float32",
-    out: Annotated[Path | None, cli.OutOption(show_default="out/NETWORK")] = None,
-    dataset: cli.LocalDataset = None,
-    epochs: cli.Epochs = None,
-    batch_size: cli.BatchSize = None,
-    seed: cli.Seed = 0,
-    log_every: cli.LogEvery = None,
-    lang: cli.Lang = "en",
-    again: cli.Again = False,
-) -> None:
-    """Train a network as its tutorial does, test it, and draw pictures.
-
-    A run that was stopped goes on when the same command is given again.
-    """
-    cli.start(backend, device, precision)
-    out = out or Path("out") / network
-    cli.check_again(out, again)
-    recipe = recipes.find(network, dataset or data.find_local_or_sample(recipes.find(network).dataset))
-    print(f"{network} on {recipe.dataset}, {cli.count(epochs or recipe.epochs, 'epoch')}, into {out}")
-    cli.finish(cli.train(recipe, out, epochs, batch_size, seed, log_every=log_every), out, lang=lang)
+app.command("train")(cli.make_training_command(networks.list_networks(), "out"))
 
 
 @app.command()

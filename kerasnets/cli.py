@@ -14,7 +14,7 @@ import typer
 
 from kerasnets import backend as backends
 from kerasnets._internal.arguments import check_known, count
-from kerasnets.data.datasets import GREY_NAMES
+from kerasnets.data.datasets import GREY_NAMES, NAMES
 from kerasnets.data.errors import DataNotFoundError
 
 
@@ -62,6 +62,11 @@ def OutOption(**options):  # noqa: N802 (it stands for a class of options)
 Out = Annotated[Path, OutOption()]
 Dataset = Annotated[
     str,
+    typer.Option(help="Data set; the sample comes with kerasnets, the others are full.", **choice("data set", NAMES)),
+]
+#: For steps that are written for images of 28×28.
+GreyDataset = Annotated[
+    str,
     typer.Option(
         help="Data set; the sample comes with kerasnets, the others are full.", **choice("data set", GREY_NAMES)
     ),
@@ -70,7 +75,7 @@ LocalDataset = Annotated[
     str | None,
     typer.Option(
         help="Data set.  [default: the tutorial's if it is on this machine, otherwise the sample]",
-        **choice("data set", GREY_NAMES),
+        **choice("data set", NAMES),
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs.  [default: the tutorial's]", show_default=False)]
@@ -215,6 +220,55 @@ def train(recipe, out: Path | None, epochs: int | None, batch_size: int | None, 
         raise typer.Exit(130) from None
     print(f"Test Accuracy: {result.test_accuracy:.2f}%")
     return result
+
+
+def make_training_command(
+    networks: Collection[str], folder: str, *, default: str | None = None, dataset: str | None = None
+) -> Callable[..., None]:
+    """Make the command that trains a network as its tutorial does.
+
+    Args:
+        networks: the networks to choose from.
+        folder: without --out, the run is in the folder of the network's name below this one.
+        default: the network without --network; None makes the network an argument instead, which must be given.
+        dataset: the data set without --dataset; None for the tutorial's, or the sample if that is not on this machine.
+    """
+    names = choice("network", networks)
+    if default is None:
+        network_type: Any = Annotated[str, typer.Argument(help="Which network.", **names | {"metavar": "NETWORK"})]
+    else:
+        network_type = Annotated[str, typer.Option(help="Which network.", **names)]
+    dataset_type: Any = LocalDataset if dataset is None else Dataset
+
+    def train_network(
+        network: network_type = default or ...,
+        backend: Backend = None,
+        device: Device = "auto",
+        precision: Precision = "float32",
+        out: Annotated[Path | None, OutOption(show_default=f"{folder}/NETWORK")] = None,
+        dataset: dataset_type = dataset,
+        epochs: Epochs = None,
+        batch_size: BatchSize = None,
+        seed: Seed = 0,
+        log_every: LogEvery = None,
+        lang: Lang = "en",
+        again: Again = False,
+    ) -> None:
+        """Train a network as its tutorial does, test it, and draw pictures.
+
+        A run that was stopped goes on when the same command is given again.
+        """
+        from kerasnets import data
+        from kerasnets.training import recipes
+
+        start(backend, device, precision)
+        out = out or Path(folder) / network
+        check_again(out, again)
+        recipe = recipes.find(network, dataset or data.find_local_or_sample(recipes.find(network).dataset))
+        print(f"{network} on {recipe.dataset}, {count(epochs or recipe.epochs, 'epoch')}, into {out}")
+        finish(train(recipe, out, epochs, batch_size, seed, log_every=log_every), out, lang=lang)
+
+    return train_network
 
 
 def finish(result, out: Path, others: Iterable[str] = (), lang: str = "en") -> None:

@@ -1,4 +1,4 @@
-"""For the tests: values with gradients on whatever backend is active, and a chosen precision."""
+"""For the tests: values with gradients on whatever backend is active, a chosen precision, a chosen data format."""
 
 import contextlib
 
@@ -40,6 +40,17 @@ def precision(dtype):
         yield
     finally:
         backend.set_dtype(before)
+
+
+@contextlib.contextmanager
+def image_data_format(value):
+    """New layers have this image data format unless they are given another."""
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format(value)
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
 
 
 def assert_close(actual, expected, dtype):

@@ -9,6 +9,7 @@ import typer
 
 import kerasnets
 from kerasnets import backend, cli, data, plots
+from kerasnets.data.datasets import find_dataset
 from kerasnets.training import recipes
 
 
@@ -74,7 +75,8 @@ def test_train_keeps_what_the_command_line_leaves_out(monkeypatch, capsys):
 
 def test_choices_are_the_backends_and_the_data_sets_of_the_networks(no_data):
     assert shown_of(cli.Backend) == list(backend.BACKENDS)
-    assert set(shown_of(cli.Dataset)) == set(data.NAMES) - {"cifar10"}  # in colours, 32×32
+    assert shown_of(cli.Dataset) == shown_of(cli.LocalDataset) == list(data.NAMES)
+    assert shown_of(cli.GreyDataset) == [name for name in data.NAMES if find_dataset(name).shape == (28, 28)]
 
 
 def shown_of(option):

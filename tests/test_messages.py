@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from small import small_network as small
 
 import kerasnets
 from kerasnets import batches, layers, losses, models, optimizers, plots, schedules, training
@@ -23,12 +24,6 @@ PATH = [3, 1.5, [], {}, object(), True]
 THING = ["a", 3, 1.5, [], {}, object()]
 
 X, Y = np.zeros((8, 28, 28), "float32"), np.arange(8) % 10
-
-
-def small(**compiled):
-    model = models.Sequential([keras.Input((28, 28)), layers.Flatten(), layers.Linear(10)])
-    model.compile(**{"optimizer": optimizers.SGD(0.1), "loss": losses.CrossEntropyLoss(), **compiled})
-    return model
 
 
 def keyword(function, name, **others):

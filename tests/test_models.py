@@ -5,17 +5,14 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from small import small_network
 
 import kerasnets
 
 
 @pytest.fixture
 def model():
-    model = kerasnets.build("NeuralNetwork", hidden=(4,))
-    model.compile(
-        optimizer=kerasnets.optimizers.SGD(0.01), loss=kerasnets.losses.CrossEntropyLoss(), metrics=["accuracy"]
-    )
-    return model
+    return small_network()
 
 
 @pytest.fixture
@@ -209,7 +206,7 @@ def test_tensors_and_generators_pass_through(model, arrays):
 
 def test_summary_and_callbacks(model, arrays, tmp_path, capsys):
     model.summary()
-    assert "linear_relu_stack_0" in capsys.readouterr().out
+    assert model.layers[-1].name in capsys.readouterr().out
     path = tmp_path / "best.keras"
     model.fit(
         *arrays,
@@ -284,7 +281,7 @@ DAMAGE = {
         r"\(TypeError: Could not locate class 'Nonsense'\. Make sure custom classes .* trying to load them\.\)",
     ),
     "unknown model": (
-        lambda path: replace_in_zip(path, "config.json", lambda content: content.replace(b"Model", b"Nonsense")),
+        lambda path: replace_in_zip(path, "config.json", lambda content: content.replace(b"Sequential", b"Nonsense")),
         r"\(TypeError: Could not locate class 'Nonsense'\. Make sure custom classes .* trying to load them\.\)",
     ),
     "unknown argument": (
@@ -292,7 +289,9 @@ DAMAGE = {
         "missing 1 required positional argument",
     ),
     "a smaller layer": (
-        lambda path: replace_in_zip(path, "config.json", lambda content: content.replace(b'"units": 4', b'"units": 5')),
+        lambda path: replace_in_zip(
+            path, "config.json", lambda content: content.replace(b'"units": 10', b'"units": 9')
+        ),
         r"shape",
     ),
     "folder": (lambda path: (path.unlink(), path.mkdir()), "folder|directory|denied"),

@@ -70,6 +70,21 @@ def check_sizes(name: str, values, count: int | None = None) -> tuple[int, ...]:
     return tuple(map(int, given))
 
 
+def check_image_shape(name: str, value) -> tuple[int, ...]:
+    """`value` as a tuple, if it is (height, width), or (height, width, channels) of colour images; else a ValueError.
+
+    PyTorch's order, with one or three channels before height and width, is an error, too.
+    """
+    shape = check_sizes(name, value)
+    if len(shape) not in (2, 3):
+        raise ValueError(f"{name}={value!r}: expected (height, width), or (height, width, channels) for colour images.")
+    if len(shape) == 3 and shape[0] in (1, 3) and shape[2] > 4:
+        channels, height, width = shape
+        right = (height, width) if channels == 1 else (height, width, channels)
+        raise ValueError(f"{name}={value!r}: expected the channels last, and none for grey images: {right!r}.")
+    return shape
+
+
 def check_rate(name: str, value) -> float:
     """`value` as a dropout rate in [0, 1); else a ValueError."""
     return check_number(name, value, below=1.0)

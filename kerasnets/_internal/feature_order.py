@@ -5,7 +5,8 @@ layer after a flattening have different orders. To find out what an operation do
 numbers 0, 1, 2, … instead of features.
 
 A tensor with three axes that doesn't come from a convolution, pooling or padding is (batch, steps, features) in both
-libraries, as from an embedding. One with four or more axes is feature maps in Keras's data format.
+libraries, as from an embedding. One with four or more axes is feature maps in Keras's data format; an input, in that of
+the layer that reads it.
 """
 
 import math
@@ -92,7 +93,7 @@ def _follow(model: keras.Model, inputs: list[Layout] | None, layouts: dict[int, 
     if not nodes:
         raise TypeError(f"The model {model.name!r} ({type(model).__name__}) is neither Functional nor Sequential.")
     if inputs is None:
-        inputs = [_default(tensor.shape) for tensor in model.inputs]
+        inputs = [_format_read(tensor, nodes) or _default(tensor.shape) for tensor in model.inputs]
     known = {id(tensor): layout for tensor, layout in zip(model.inputs, inputs, strict=True)}
     for node in nodes:
         if not node.operation or node.is_input or any(id(tensor) not in known for tensor in node.input_tensors):
@@ -105,6 +106,26 @@ def _follow(model: keras.Model, inputs: list[Layout] | None, layouts: dict[int, 
             results = [_layout_after(node, output, given) for output in node.outputs]
         known.update((id(tensor), layout) for tensor, layout in zip(node.outputs, results, strict=True))
     return [known[id(tensor)] for tensor in model.outputs]
+
+
+def _format_read(tensor: keras.KerasTensor, nodes: list) -> str | None:
+    """Return the data format in which the graph's first layers read feature maps; None if none of them has one."""
+    rank = len(tensor.shape)
+    if rank < 4:
+        return None
+    for node in nodes:
+        operation = node.operation
+        if node.is_input or not any(each is tensor for each in node.input_tensors):
+            continue
+        if data_format := getattr(operation, "data_format", None):
+            return data_format
+        if isinstance(operation, _ELEMENTWISE):
+            return _format_read(node.outputs[0], nodes)
+        if isinstance(operation, keras.layers.Permute):
+            moved = _format_read(node.outputs[0], nodes)
+            channels = operation.dims[0 if moved == "channels_first" else -1]  # the axis that becomes the channels
+            return {1: "channels_first", rank - 1: "channels_last"}.get(channels) if moved else None
+    return None
 
 
 def _record(operation, layout: Layout, shape: tuple[int | None, ...], layouts: dict[int, Layout]) -> None:

@@ -1,6 +1,7 @@
 """The data sets by name: their files as torchvision lays them out, their checksums and their classes.
 
-To add one that torchvision reads, add it to :data:`DATASETS`; command lines take their choices from here.
+To add one that torchvision reads, add it to :data:`DATASETS`: command lines take their choices from here, recipes the
+shape of the images and the number of classes.
 """
 
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class Dataset:
         folder: where torchvision looks for the files, below its root.
         files: the files in that folder.
         classes: the class names, by label.
+        shape: that of an image as `load_data` returns it, (height, width) or (height, width, channels).
     """
 
     name: str
@@ -37,6 +39,7 @@ class Dataset:
     folder: str
     files: tuple[str, ...]
     classes: tuple[str, ...]
+    shape: tuple[int, ...] = (28, 28)
 
     @property
     def is_idx(self) -> bool:
@@ -66,6 +69,7 @@ DATASETS = {
             "cifar-10-batches-py",
             (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"),
             ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+            shape=(32, 32, 3),
         ),
     )
 }
@@ -73,8 +77,8 @@ DATASETS = {
 #: Every name that `load_data` takes.
 NAMES = (*DATASETS, SAMPLE)
 
-#: Those with images (n, 28, 28), which the networks take.
-GREY_NAMES = (*(name for name, dataset in DATASETS.items() if dataset.is_idx), SAMPLE)
+#: Those with images (n, 28, 28), like the tutorials'.
+GREY_NAMES = (*(name for name, dataset in DATASETS.items() if dataset.shape == (28, 28)), SAMPLE)
 
 #: Data set → the package of Debian that has its gzipped IDX files, and its folder.
 DEBIAN_PACKAGES = {"fashion_mnist": ("dataset-fashion-mnist", Path("/usr/share/datasets/fashion-mnist"))}
@@ -102,6 +106,12 @@ def check_name(name: str) -> None:
     check_known("data set", name, NAMES)
 
 
+def find_dataset(name: str) -> Dataset:
+    """The data set `name`; for the sample, the one that it is cut from. Raises a `ValueError` as `check_name` does."""
+    check_name(name)
+    return DATASETS["fashion_mnist" if name == SAMPLE else name]
+
+
 #: Data set → its class names in Chinese, where they are words.
 _CHINESE = {
     "mnist": ("零", "一", "二", "三", "四", "五", "六", "七", "八", "九"),
@@ -120,7 +130,6 @@ def class_names(name: str = "fashion_mnist", lang: str = "en") -> list[str]:
     Raises:
         ValueError: `name` is not a data set of kerasnets, or `lang` is another language.
     """
-    check_name(name)
+    dataset = find_dataset(name)
     check_known("language", lang, ("en", "zh"))
-    dataset = DATASETS["fashion_mnist" if name == SAMPLE else name]
     return list(_CHINESE.get(dataset.name, dataset.classes) if lang == "zh" else dataset.classes)

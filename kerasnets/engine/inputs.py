@@ -79,16 +79,26 @@ def check_images(x, input_shape: tuple[int | None, ...]) -> None:
     shape = tuple(x.shape)
     text = "(n, " + ", ".join(map(str, expected)) + ")"
     if shape[1:] != expected:
-        hint = ""
-        if shape == expected:
-            hint = " A single image needs the batch axis, too: x[None]."
-        elif len(shape) == len(expected) + 2 and 1 in (shape[1], shape[-1]):
-            hint = " Leave the channel axis out: the network adds its own."
-        raise ValueError(f"The images have shape {shape}; expected {text}.{hint}")
+        raise ValueError(f"The images have shape {shape}; expected {text}.{_advise(shape, expected)}")
     if shape[0] == 0:
         raise ValueError(f"The images have shape {shape}: there are no images. Expected {text} with n of at least 1.")
     check_is_float(x)
     check_type("images", x)
+
+
+def _advise(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> str:
+    """What to do about images of another shape than `expected`, which is without the batch axis; may be empty."""
+    if shape == expected:
+        return " A single image needs the batch axis, too: x[None]."
+    if len(shape) == len(expected) + 2 and 1 in (shape[1], shape[-1]):
+        return " Leave the channel axis out: the network adds its own."
+    if len(shape) == 4 and shape[1] == 3 and len(expected) < 4 and expected[0] != 3:
+        return " PyTorch has the channels before height and width, here they are last: np.moveaxis(x, 1, -1)."
+    if len(expected) == 2 and len(shape) == 4 and shape[-1] == 3:
+        return f" These are colour images: the network needs input_shape={shape[1:]}."
+    if len(expected) == len(shape) == 3 and expected[-1] == 3:
+        return f" These are grey images: the network needs input_shape={shape[1:]}."
+    return ""
 
 
 def check_is_float(x) -> None:

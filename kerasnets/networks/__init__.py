@@ -1,7 +1,8 @@
 """The tutorials' networks, one Keras definition each.
 
-Every image network takes float images ``(batch, height, width)``, in [-1, 1] as :func:`kerasnets.load_data` gives them,
-and adds the channel axis itself. Layers are named after the attributes of the PyTorch originals.
+Every network takes float images in [-1, 1] as :func:`kerasnets.load_data` gives them: grey ones ``(batch, height,
+width)``, and with ``input_shape=(height, width, 3)`` colour ones ``(batch, height, width, 3)``. Layers are named after
+the attributes of the PyTorch originals.
 """
 
 import inspect
@@ -80,6 +81,8 @@ def build(name: str, /, *, seed: int | None = None, **options: Any) -> "models.M
     - FashionNetwork: hidden=(256, 128), output='log_softmax', dropout=0.0, classes=10, input_shape=(28, 28)
     - Network: hidden=256, classes=10, input_shape=(28, 28)
     - Network2: form='class', hidden=(128, 64), classes=10, input_shape=(28, 28)
+
+    For colour images, `input_shape` has the channels last: ``(32, 32, 3)`` for CIFAR-10.
 
     Returns:
         A Functional or Sequential ``keras.Model``, not compiled.

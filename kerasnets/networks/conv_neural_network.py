@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets._internal.arguments import check_rate, check_sizes
-from kerasnets.networks.image_format import channel_shape, check_data_format
+from kerasnets._internal.arguments import check_image_shape, check_rate, check_sizes
+from kerasnets.networks.image_format import check_data_format, to_feature_maps
 
 
 def ConvNeuralNetwork(
@@ -28,7 +28,8 @@ def ConvNeuralNetwork(
         hidden: units of the hidden linear layers.
         dropout: fraction of the hidden features dropped in training.
         classes: number of classes, the units of the last layer.
-        input_shape: height and width of the images, in pixels; each block halves them, rounding down.
+        input_shape: height and width of the images in pixels, and the channels of colour images. Each block halves
+            height and width, rounding down.
         data_format: ``"channels_last"`` or ``"channels_first"``, inside the network only; default: Keras's configured
             one. The same weights give the same outputs in both.
 
@@ -41,8 +42,8 @@ def ConvNeuralNetwork(
     filters, hidden = check_sizes("filters", filters), check_sizes("hidden", hidden)
     (classes,) = check_sizes("classes", classes, 1)
     dropout = check_rate("dropout", dropout)
-    input_shape = check_sizes("input_shape", input_shape, 2)
-    if min(input_shape) < 2 ** len(filters):
+    input_shape = check_image_shape("input_shape", input_shape)
+    if min(input_shape[:2]) < 2 ** len(filters):
         raise ValueError(
             f"input_shape={input_shape!r}: expected at least {2 ** len(filters)} pixels per side, which {len(filters)} "
             "poolings halve to 1."
@@ -51,7 +52,7 @@ def ConvNeuralNetwork(
     channel_axis = 1 if data_format == "channels_first" else -1
 
     inputs = keras.Input(input_shape, name="image")
-    x = keras.layers.Reshape(channel_shape(input_shape, data_format), name="channel")(inputs)
+    x = to_feature_maps(inputs, data_format)
     for i, count in enumerate(filters, start=1):
         x = layers.Conv2D(count, 3, padding="same", data_format=data_format, name=f"conv{i}")(x)
         x = layers.BatchNormalization(axis=channel_axis, name=f"batch_norm{i}")(x)

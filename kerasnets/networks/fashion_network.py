@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets._internal.arguments import check_choice, check_rate, check_sizes
+from kerasnets._internal.arguments import check_choice, check_image_shape, check_rate, check_sizes
+from kerasnets.networks.image_format import flatten_images
 
 
 def FashionNetwork(
@@ -25,7 +26,7 @@ def FashionNetwork(
         output: ``"log_softmax"`` (for ``NLLLoss``), ``"softmax"`` or ``"logits"`` (for ``CrossEntropyLoss``).
         dropout: fraction of the hidden features dropped in training; 0.25 in the chapter's second version.
         classes: number of classes, the units of the last layer.
-        input_shape: height and width of the images, in pixels.
+        input_shape: height and width of the images in pixels, and the channels of colour images.
 
     Returns:
         A Functional model: float ``(batch, *input_shape)`` → ``(batch, classes)``.
@@ -38,10 +39,10 @@ def FashionNetwork(
     dropout = check_rate("dropout", dropout)
     (classes,) = check_sizes("classes", classes, 1)
 
-    inputs = keras.Input(check_sizes("input_shape", input_shape, 2), name="image")
+    inputs = keras.Input(check_image_shape("input_shape", input_shape), name="image")
     activation = keras.layers.ReLU(name="activation")
     drop = keras.layers.Dropout(dropout, name="drop") if dropout else None
-    x = layers.Flatten(name="flatten")(inputs)
+    x = flatten_images()(inputs)
     for i, units in enumerate(hidden, start=1):
         x = activation(layers.Linear(units, name=f"hidden{i}")(x))
         if drop is not None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets._internal.arguments import check_sizes
-from kerasnets.networks.image_format import channel_shape, check_data_format
+from kerasnets._internal.arguments import check_image_shape, check_sizes
+from kerasnets.networks.image_format import check_data_format, to_feature_maps
 
 
 def Net(
@@ -19,7 +19,7 @@ def Net(
     Args:
         filters: filters of the convolution.
         classes: number of outputs.
-        input_shape: height and width of the images, in pixels, at least 4 each.
+        input_shape: height and width of the images in pixels, at least 4 each, and the channels of colour images.
         data_format: ``"channels_last"`` or ``"channels_first"``, inside the network only; default: Keras's configured
             one. The same weights give the same outputs in both.
 
@@ -31,13 +31,13 @@ def Net(
     """
     (filters,) = check_sizes("filters", filters, 1)
     (classes,) = check_sizes("classes", classes, 1)
-    input_shape = check_sizes("input_shape", input_shape, 2)
-    if min(input_shape) < 4:
+    input_shape = check_image_shape("input_shape", input_shape)
+    if min(input_shape[:2]) < 4:
         raise ValueError(f"input_shape={input_shape!r}: expected at least 4 pixels per side.")
     data_format = check_data_format(data_format)
 
     inputs = keras.Input(input_shape, name="image")
-    x = keras.layers.Reshape(channel_shape(input_shape, data_format), name="channel")(inputs)
+    x = to_feature_maps(inputs, data_format)
     x = layers.Conv2D(filters, 3, data_format=data_format, name="conv1")(x)
     x = keras.layers.ReLU(name="relu1")(x)
     x = keras.layers.MaxPooling2D(2, data_format=data_format, name="max_pool")(x)

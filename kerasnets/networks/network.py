@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets._internal.arguments import check_sizes
+from kerasnets._internal.arguments import check_image_shape, check_sizes
+from kerasnets.networks.image_format import flatten_images
 
 
 def Network(hidden: int = 256, classes: int = 10, input_shape: Sequence[int] = (28, 28)) -> models.Model:
@@ -14,7 +15,7 @@ def Network(hidden: int = 256, classes: int = 10, input_shape: Sequence[int] = (
     Args:
         hidden: units of the hidden layer.
         classes: number of classes, the units of the last layer.
-        input_shape: height and width of the images, in pixels.
+        input_shape: height and width of the images in pixels, and the channels of colour images.
 
     Returns:
         A Functional model: float ``(batch, *input_shape)`` → probabilities ``(batch, classes)``.
@@ -24,8 +25,8 @@ def Network(hidden: int = 256, classes: int = 10, input_shape: Sequence[int] = (
     """
     (hidden,) = check_sizes("hidden", hidden, 1)
     (classes,) = check_sizes("classes", classes, 1)
-    inputs = keras.Input(check_sizes("input_shape", input_shape, 2), name="image")
-    x = layers.Flatten(name="flatten")(inputs)
+    inputs = keras.Input(check_image_shape("input_shape", input_shape), name="image")
+    x = flatten_images()(inputs)
     x = layers.Linear(hidden, name="hidden")(x)
     x = keras.layers.Activation("sigmoid", name="sigmoid")(x)
     x = layers.Linear(classes, name="output")(x)

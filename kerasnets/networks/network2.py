@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets._internal.arguments import check_choice, check_sizes
+from kerasnets._internal.arguments import check_choice, check_image_shape, check_sizes
+from kerasnets.networks.image_format import flatten_images
 
 #: Form → the six names: linear, ReLU, linear, ReLU, linear, softmax.
 _NAMES = {
@@ -35,7 +36,7 @@ def Network2(
         form: ``"class"``, ``"sequential"`` or ``"named"``.
         hidden: units of the two hidden layers.
         classes: number of classes, the units of the last layer.
-        input_shape: height and width of the images, in pixels.
+        input_shape: height and width of the images in pixels, and the channels of colour images.
 
     Returns:
         A Functional or Sequential model: float ``(batch, *input_shape)`` → probabilities ``(batch, classes)``.
@@ -46,10 +47,10 @@ def Network2(
     check_choice("form", form, _NAMES)
     hidden = check_sizes("hidden", hidden, 2)
     (classes,) = check_sizes("classes", classes, 1)
-    inputs = keras.Input(check_sizes("input_shape", input_shape, 2), name="image")
+    inputs = keras.Input(check_image_shape("input_shape", input_shape), name="image")
     first, relu1, second, relu2, last, softmax = _NAMES[form]
     stack = [
-        layers.Flatten(name="flatten"),
+        flatten_images(),
         layers.Linear(hidden[0], name=first),
         keras.layers.ReLU(name=relu1),
         layers.Linear(hidden[1], name=second),

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import keras
 
 from kerasnets import layers, models
-from kerasnets._internal.arguments import check_sizes
+from kerasnets._internal.arguments import check_image_shape, check_sizes
+from kerasnets.networks.image_format import flatten_images
 
 
 def NeuralNetwork(
@@ -21,7 +22,7 @@ def NeuralNetwork(
     Args:
         hidden: units of the hidden layers.
         classes: number of classes, the units of the last layer.
-        input_shape: height and width of the images, in pixels.
+        input_shape: height and width of the images in pixels, and the channels of colour images.
 
     Returns:
         A Functional model: float ``(batch, *input_shape)`` → logits ``(batch, classes)``.
@@ -40,7 +41,7 @@ def NeuralNetwork_v1(
     Args:
         hidden: units of the hidden layers.
         classes: number of classes, the units of the last layer.
-        input_shape: height and width of the images, in pixels.
+        input_shape: height and width of the images in pixels, and the channels of colour images.
 
     Returns:
         A Functional model: float ``(batch, *input_shape)`` → logits ``(batch, classes)``.
@@ -54,8 +55,8 @@ def NeuralNetwork_v1(
 def _perceptron(name: str, hidden: Sequence[int], classes: int, input_shape: Sequence[int]) -> models.Model:
     hidden = check_sizes("hidden", hidden)
     (classes,) = check_sizes("classes", classes, 1)
-    inputs = keras.Input(check_sizes("input_shape", input_shape, 2), name="image")
-    x = layers.Flatten(name="flatten")(inputs)
+    inputs = keras.Input(check_image_shape("input_shape", input_shape), name="image")
+    x = flatten_images()(inputs)
     for position, units in enumerate((*hidden, classes)):
         if position:
             x = keras.layers.ReLU(name=f"linear_relu_stack_{2 * position - 1}")(x)

@@ -221,16 +221,41 @@ def replace_undrawable(names: Sequence[Any]) -> list[str]:
 
 
 def as_images(images: Any) -> np.ndarray:
-    """Convert images to float32 (n, height, width), from that shape or one with a channel axis of size 1."""
+    """Convert images to float32 (n, height, width), or (n, height, width, 3) if they are in colour.
+
+    Args:
+        images: of these shapes, or with a channel axis of size 1. Channels may be the second axis, as in PyTorch.
+    """
     array = to_numpy(images)
     shape = array.shape
     if array.ndim == 4 and 1 in (shape[1], shape[3]):
         array = array.reshape(shape[0], *(shape[1:3] if shape[3] == 1 else shape[2:]))
-    if array.ndim != 3 or 0 in array.shape:
+    elif array.ndim == 4 and shape[1] == 3 != shape[3]:
+        array = np.moveaxis(array, 1, -1)
+    if array.ndim not in (3, 4) or array.shape[3:] not in ((), (3,)) or 0 in array.shape:
         raise ValueError(
-            f"Expected grey images of shape (n, height, width), or with a channel axis of size 1; got shape {shape}."
+            "Expected images of shape (n, height, width), with a channel axis of size 1, or with one of size 3 for "
+            f"colours; got shape {shape}."
         )
     return array.astype("float32")
+
+
+def as_image(image: Any) -> np.ndarray:
+    """Convert one image as :func:`as_images` does, from its shape or one with further axes of size 1."""
+    array = to_numpy(image)
+    squeezed = array.squeeze()
+    if squeezed.ndim != 2 and not (squeezed.ndim == 3 and 3 in (squeezed.shape[0], squeezed.shape[2])):
+        raise ValueError(
+            f"Expected one image of shape (height, width), or (height, width, 3) in colour; got shape {array.shape}."
+        )
+    return as_images(squeezed[None])[0]
+
+
+def draw_image(ax: Axes, image: np.ndarray, low: float, high: float) -> None:
+    """Draw an image (height, width), black at `low` and white at `high`, or (height, width, 3) in colour."""
+    if image.ndim == 3:
+        image = (image - low) / (high - low or 1.0)
+    ax.imshow(image, cmap="gray", vmin=low, vmax=high)
 
 
 def as_classes(values: Any, what: str, length: int | None = None) -> np.ndarray:

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from kerasnets._internal.arguments import check_integer
@@ -20,7 +22,8 @@ def weights(
     """The first `n` filters of a layer as images: negative weights are black, zero is grey, positive ones are white.
 
     For a dense layer each image shows a unit's weights for the pixels of the input; for a convolution it shows a
-    filter's kernel (for the first input channel, if there are several). All have the same scale.
+    filter's kernel (for the first input channel, if there are several). All have the same scale. In the first layer of
+    a network of colour images, red, green and blue are the weights for these colours.
 
     Args:
         model: a built ``keras.Model``.
@@ -38,10 +41,11 @@ def weights(
     check_integer("columns", columns)
     chosen = _layer_with_kernel(model, layer)
     kernel = to_numpy(chosen.kernel)
+    takes_colours = _takes_colours(model) and chosen is _layer_with_kernel(model, None)
     if kernel.ndim == 4:
-        filters = kernel[:, :, 0, :].transpose(2, 0, 1)
+        filters = np.moveaxis(kernel, -1, 0) if takes_colours else kernel[:, :, 0, :].transpose(2, 0, 1)
     else:
-        filters = kernel.T.reshape(-1, *_image_shape(model, chosen.name, len(kernel)))
+        filters = kernel.T.reshape(-1, *_image_shape(model, chosen.name, len(kernel), takes_colours))
     shown = filters[:n]
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
@@ -52,9 +56,10 @@ def weights(
     axes = axes[: len(shown)]
     limit = float(np.abs(shown).max()) or 1.0
     for cell, picture in zip(axes, shown, strict=True):
-        image = cell.imshow(picture, cmap="gray", vmin=-limit, vmax=limit)
+        canvas.draw_image(cell, picture, -limit, limit)
         cell.set(xticks=[], yticks=[])
-    bar = axes[0].figure.colorbar(image, ax=axes, shrink=0.9, aspect=max(8, 8 * rows), pad=0.02)
+    scale = ScalarMappable(Normalize(-limit, limit), "gray")
+    bar = axes[0].figure.colorbar(scale, ax=axes, shrink=0.9, aspect=max(8, 8 * rows), pad=0.02)
     bar.ax.tick_params(labelfontfamily=canvas.families())
     (name,) = canvas.replace_undrawable([chosen.name])
     title = words["filters" if kernel.ndim == 4 else "unit_weights"].format(n=len(shown), total=len(filters), name=name)
@@ -76,11 +81,20 @@ def _layer_with_kernel(model: Any, name: str | None) -> Any:
     raise ValueError(f"No layer {name!r} with the kernel of a dense layer or 2D convolution; these have one: {names}.")
 
 
-def _image_shape(model: Any, name: str, pixels: int) -> tuple[int, int]:
-    """Height and width of the images behind a dense layer's inputs: those of the model, or else square ones."""
+def _takes_colours(model: Any) -> bool:
+    """Whether the model's images have red, green and blue, as the last or the first axis."""
     shape = getattr(model, "input_shape", None)
-    if isinstance(shape, tuple) and len(shape) == 3 and None not in shape[1:] and math.prod(shape[1:]) == pixels:
-        return shape[1:]
+    return isinstance(shape, tuple) and len(shape) == 4 and 3 in (shape[1], shape[3])
+
+
+def _image_shape(model: Any, name: str, pixels: int, takes_colours: bool) -> tuple[int, ...]:
+    """The shape of the images behind a dense layer's inputs: those of the model, or else square grey ones."""
+    shape = getattr(model, "input_shape", None)
+    if isinstance(shape, tuple) and None not in shape[1:] and math.prod(shape[1:]) == pixels:
+        if takes_colours:  # Flatten has the channels last
+            return shape[1:] if shape[3] == 3 else (*shape[2:], 3)
+        if len(shape) == 3:
+            return shape[1:]
     side = math.isqrt(pixels)
     if side * side != pixels:
         raise ValueError(f"The {pixels} inputs of layer {name!r} are not the pixels of one of the model's images.")

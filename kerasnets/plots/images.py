@@ -32,7 +32,8 @@ def show_images(
     """The first `n` images in a grid, with their labels as titles.
 
     Args:
-        images: (m, height, width), or with a channel axis of size 1; all on one grey scale from the smallest value.
+        images: (m, height, width), (m, height, width, 3) in colour, or with a channel axis of size 1; all on one scale
+            from the smallest value to the largest.
         labels: class ids (m,).
         class_names: names by class id; default: the ids.
         n: number of images, or all if there are fewer.
@@ -67,7 +68,7 @@ def predictions(
     """The first `n` images, titled "Predicted: … (Label: …)"; wrong predictions have a ✗, a bold title and a frame.
 
     Args:
-        images: (m, height, width), or with a channel axis of size 1.
+        images: (m, height, width), (m, height, width, 3) in colour, or with a channel axis of size 1.
         labels: the true class ids (m,).
         predicted: the predicted class ids (m,), or scores (m, classes): logits, log-probabilities or probabilities.
         class_names: names by class id; default: the ids.
@@ -114,7 +115,7 @@ def view_classify(
     """An image beside the probabilities of the classes as horizontal bars; the most probable class is filled.
 
     Args:
-        image: (height, width), or with axes of size 1 around it.
+        image: (height, width), (height, width, 3) in colour, or with axes of size 1 around it.
         probabilities: (classes,) or (1, classes); not logits or log-probabilities.
         label: the true class, which is named above the image and printed bold; None if it isn't known.
         class_names: names by class id; default: the ids.
@@ -124,10 +125,7 @@ def view_classify(
     Raises:
         ValueError: a shape is invalid, or a probability is outside [0, 1].
     """
-    picture = to_numpy(image)
-    squeezed = picture.squeeze()
-    if squeezed.ndim != 2:
-        raise ValueError(f"Expected one grey image of shape (height, width); got shape {picture.shape}.")
+    picture = canvas.as_image(image)
     given = to_numpy(probabilities)
     values = given.reshape(-1).astype("float64")
     if values.size != max(given.shape, default=0) or values.size == 0:
@@ -146,7 +144,7 @@ def view_classify(
 
     height = max(3.0, 0.26 * len(values) + 0.8)
     figure, (left, right) = canvas.panels(ax, 1, 2, (7.0, height), width_ratios=(1, 1.2))
-    left.imshow(squeezed.astype("float32"), cmap="gray")
+    canvas.draw_image(left, picture, picture.min(), picture.max())
     left.set_axis_off()
     colors = ["#1f4e8c" if i == values.argmax() else "white" for i in range(len(values))]
     bars = right.barh(range(len(values)), values, color=colors, edgecolor="black", linewidth=0.8)
@@ -176,11 +174,11 @@ def _grid(images: np.ndarray, titles: list[str] | None, n: int, columns: int, ax
     figure, axes = canvas.panels(ax, rows, columns, size)
     for cell in axes[len(images) :]:
         cell.remove()
-    scale = {"vmin": images.min(), "vmax": images.max()}
+    low, high = images.min(), images.max()
     parent = axes[0].figure
     font_size = min(9, 9 * parent.bbox.width / parent.figure.dpi / columns / IMAGE_WIDTH)
     for i, cell in enumerate(axes[: len(images)]):
-        cell.imshow(images[i], cmap="gray", **scale)
+        canvas.draw_image(cell, images[i], low, high)
         cell.set(xticks=[], yticks=[])
         cell.spines[:].set_visible(False)
         if titles:

@@ -4,7 +4,8 @@
 
 A recipe is plain data: names, numbers, and possibly a schedule as learning rate. :func:`kerasnets.train` runs it. The
 networks that are not trained to the end in their tutorial (Network, Network2 and Net) are trained as in "How to
-create a neural network with PyTorch", on MNIST, with no result to compare with.
+create a neural network with PyTorch", on MNIST, with no result to compare with. No tutorial trains on CIFAR-10:
+ConvNeuralNetwork and Net are trained on it as on the other data sets, and what accuracy they reach is not measured.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kerasnets._internal.arguments import check_integer, check_known
-from kerasnets.data.datasets import NAMES
+from kerasnets.data.datasets import NAMES, find_dataset
 
 __all__ = ["RECIPES", "TUTORIALS", "Recipe", "find", "remove_dropout"]
 
@@ -54,7 +55,7 @@ class Recipe:
         optimizer_options: the optimizer's arguments.
         epochs: number of epochs.
         batch_size: images per step.
-        options: the network's options.
+        options: the network's options, beyond the shape of the images and the number of classes.
         loss_options: the loss's arguments.
         pad: width in pixels of the background (−1) to add on every side of the images.
         document_accuracy: the tutorial's test accuracy, in percent.
@@ -81,6 +82,16 @@ class Recipe:
     def __post_init__(self):
         check_integer("epochs", self.epochs)
         check_integer("batch_size", self.batch_size)
+
+    @property
+    def network_options(self) -> dict[str, Any]:
+        """What to pass to :func:`kerasnets.build`: `options`, and the images' shape and the classes of the data set."""
+        if self.dataset not in NAMES:  # arrays of the user's own
+            return dict(self.options)
+        dataset = find_dataset(self.dataset)
+        height, width, *channels = dataset.shape
+        padded = (height + 2 * self.pad, width + 2 * self.pad, *channels)
+        return {"input_shape": padded, "classes": len(dataset.classes), **self.options}
 
     def replace(self, **changes) -> "Recipe":
         """The recipe with some attributes changed; without the tutorial's results, unless nothing changes.
@@ -154,6 +165,8 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe("Network", "Network", "mnist", "udacity", loss="NLLLoss", loss_options=_OF_PROBABILITIES),
     Recipe("Network2", "Network2", "mnist", "udacity", loss="NLLLoss", loss_options=_OF_PROBABILITIES),
     Recipe("Net", "Net", "mnist", "readthedocs", pad=2),
+    Recipe("ConvNeuralNetwork", "ConvNeuralNetwork", "cifar10", "create §7.2.2, on colour images"),
+    Recipe("Net", "Net", "cifar10", "readthedocs, on colour images"),
 )
 
 

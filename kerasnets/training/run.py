@@ -75,8 +75,9 @@ class Result:
 
     @property
     def recalls(self) -> np.ndarray:
-        """The share (10,) of each class's test images that were recognised."""
-        return np.array([np.mean(self.predicted[self.test_labels == c] == c) for c in range(10)])
+        """The share (classes,) of each class's test images that were recognised."""
+        classes = range(self.model.output_shape[-1])
+        return np.array([np.mean(self.predicted[self.test_labels == c] == c) for c in classes])
 
     def to_dict(self) -> dict[str, Any]:
         """The contents of ``result.json``: all but model and arrays, with network and data set at the top level."""
@@ -108,7 +109,7 @@ def compile_recipe(recipe: Recipe) -> models.Model | models.Sequential:
     """The recipe's network with PyTorch's initial weights, compiled with the recipe's loss and optimizer."""
     for kind, name, module in (("loss", recipe.loss, losses), ("optimizer", recipe.optimizer, optimizers)):
         check_known(kind, name, [known for known in module.__all__ if known[0].isupper() and known != "Optimizer"])
-    model = networks.build(recipe.network, **recipe.options)
+    model = networks.build(recipe.network, **recipe.network_options)
     model.compile(
         optimizer=getattr(optimizers, recipe.optimizer)(**recipe.optimizer_options),
         loss=getattr(losses, recipe.loss)(**recipe.loss_options),
@@ -130,8 +131,8 @@ def load_recipe_data(recipe: Recipe, arrays=None):
     dtype = "float64" if keras.config.floatx() == "float64" else "float32"
     (x, y), (x_test, y_test) = data.load_data(recipe.dataset, dtype=dtype) if arrays is None else arrays
     if recipe.pad:
-        around = [(0, 0), (recipe.pad, recipe.pad), (recipe.pad, recipe.pad)]
-        x, x_test = (np.pad(images, around, constant_values=-1.0) for images in (x, x_test))
+        around = [(0, 0), (recipe.pad, recipe.pad), (recipe.pad, recipe.pad), (0, 0)]
+        x, x_test = (np.pad(images, around[: images.ndim], constant_values=-1.0) for images in (x, x_test))
     return (x, y), (x_test, y_test)
 
 

@@ -65,7 +65,7 @@ def run_tutorial(settings: Settings) -> list[str]:
 
     from kerasnets import data
     from kerasnets.verify import originals
-    from kerasnets.verify.benchmark.tutorial import FashionMNIST
+    from kerasnets.verify.benchmark.tutorial import CIFAR10, FashionMNIST
     from kerasnets.verify.parity.original import build_criterion, build_optimizer
 
     recipe, lines = settings.recipe, []
@@ -74,10 +74,11 @@ def run_tutorial(settings: Settings) -> list[str]:
     steps = [transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))]
     if recipe.pad:
         steps.append(transforms.Pad(recipe.pad, fill=-1))
-    loader = DataLoader(FashionMNIST(x, y, transforms.Compose(steps)), batch_size=recipe.batch_size, shuffle=True)
+    kind = FashionMNIST if x.ndim == 3 else CIFAR10
+    loader = DataLoader(kind(x, y, transforms.Compose(steps)), batch_size=recipe.batch_size, shuffle=True)
 
     torch.manual_seed(settings.seed)
-    model = originals.build(recipe.network, **recipe.options)
+    model = originals.build(recipe.network, **recipe.network_options)
     criterion, optimizer = build_criterion(recipe), build_optimizer(recipe, model)
     for epoch in range(recipe.epochs):
         running_loss = 0.0

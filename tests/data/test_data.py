@@ -9,12 +9,12 @@ import gzip
 import hashlib
 import json
 import os
-import pickle
 import socket
 import struct
 import zipfile
 from pathlib import Path
 
+import cifar10
 import numpy as np
 import pytest
 import torchvision
@@ -82,43 +82,6 @@ def write_idx(folder, seed=0, counts=(60, 20), compress=False):
     return contents
 
 
-def write_cifar10(root, monkeypatch, count=12):
-    """Write a CIFAR-10 of random images and have torchvision take its checksums for the right ones."""
-    folder = root / "cifar-10-batches-py"
-    folder.mkdir(parents=True)
-    random = np.random.default_rng(0)
-    kind = torchvision.datasets.CIFAR10
-
-    def write(name):
-        images = random.integers(0, 256, (count, 3072), dtype=np.uint8)
-        batch = {"data": images, "labels": random.integers(0, 10, count).tolist()}
-        raw = pickle.dumps(batch, protocol=2)
-        (folder / name).write_bytes(raw)
-        return [name, hashlib.md5(raw).hexdigest()]
-
-    monkeypatch.setattr(kind, "train_list", [write(name) for name, _ in kind.train_list])
-    monkeypatch.setattr(kind, "test_list", [write(name) for name, _ in kind.test_list])
-    (folder / "batches.meta").write_bytes(cifar10_meta())
-    return folder
-
-
-def cifar10_meta():
-    """CIFAR-10's file of class names as Python 2 pickled it, from the names in kerasnets."""
-
-    def text(value):
-        return b"U" + bytes([len(value)]) + value.encode()
-
-    memo = iter(range(1, 100))
-
-    def memoize(value):
-        return value + b"q" + bytes([next(memo)])
-
-    raw = b"\x80\x02" + memoize(b"}") + b"(" + memoize(text("num_cases_per_batch")) + b"M" + struct.pack("<H", 10000)
-    raw += memoize(text("label_names")) + memoize(b"]") + b"("
-    raw += b"".join(memoize(text(name)) for name in data.class_names("cifar10")) + b"e"
-    return raw + memoize(text("num_vis")) + b"M" + struct.pack("<H", 3072) + b"u."
-
-
 def torchvision_arrays(kind, root):
     """What the original's transform gives: ((x, y), (x_test, y_test)), channels last."""
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
@@ -142,7 +105,7 @@ def assert_same(found, expected):
 # The same as torchvision
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
+@pytest.mark.parametrize("name", [name for name, dataset in DATASETS.items() if dataset.is_idx])
 def test_images_are_torchvisions_bit_for_bit(name, tmp_path):
     kind = getattr(torchvision.datasets, DATASETS[name].torchvision)
     raw = write_idx(tmp_path / DATASETS[name].torchvision / "raw")
@@ -153,7 +116,7 @@ def test_images_are_torchvisions_bit_for_bit(name, tmp_path):
 
 
 def test_cifar10_is_torchvisions_bit_for_bit(monkeypatch, tmp_path):
-    write_cifar10(tmp_path, monkeypatch)
+    cifar10.write(tmp_path, monkeypatch)
     (x, y), (x_test, y_test) = kerasnets.load_data("cifar10", tmp_path)
     assert x.shape == (60, 32, 32, 3)
     assert x_test.shape == (12, 32, 32, 3)
@@ -174,13 +137,13 @@ def test_full_data_are_torchvisions_bit_for_bit(name):
         np.testing.assert_array_equal(labels, original.targets.numpy())
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
+@pytest.mark.parametrize("name", [name for name, dataset in DATASETS.items() if dataset.is_idx])
 def test_class_names_are_torchvisions(name):
     assert data.class_names(name) == getattr(torchvision.datasets, DATASETS[name].torchvision).classes
 
 
 def test_class_names_of_cifar10_are_in_the_file_that_torchvision_expects():
-    assert hashlib.md5(cifar10_meta()).hexdigest() == torchvision.datasets.CIFAR10.meta["md5"]
+    assert hashlib.md5(cifar10.class_file()).hexdigest() == torchvision.datasets.CIFAR10.meta["md5"]
 
 
 def test_class_names_of_the_sample_are_fashion_mnists():
@@ -189,7 +152,7 @@ def test_class_names_of_the_sample_are_fashion_mnists():
 
 @pytest.mark.parametrize("call", [kerasnets.load_data, data.class_names, data.load_arrays])
 def test_a_wrong_name_lists_the_right_ones(call):
-    with pytest.raises(ValueError, match=r"'fashion-mnist'.*'mnist', 'fashion_mnist', 'kmnist', 'cifar10'"):
+    with pytest.raises(ValueError, match=f"'fashion-mnist'.*{', '.join(map(repr, data.NAMES))}"):
         call("fashion-mnist")
 
 
@@ -414,7 +377,7 @@ def test_a_file_that_can_not_be_read_is_named(monkeypatch, tmp_path):
 
 
 def test_a_damaged_cifar10_file_is_named_and_not_unpickled(monkeypatch, tmp_path):
-    folder = write_cifar10(tmp_path, monkeypatch)
+    folder = cifar10.write(tmp_path, monkeypatch)
     (folder / "data_batch_3").write_bytes(b"cbuiltins\nexit\n(I3\ntR.")
     with pytest.raises(data.DamagedDataError, match=f"^{folder / 'data_batch_3'} is damaged: its MD5"):
         kerasnets.load_data("cifar10", tmp_path)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import torch
+from small import small_network
 
 import kerasnets
 from kerasnets import backend, engine, layers, losses, models, optimizers
@@ -22,16 +23,7 @@ def arrays():
 def small(kind=models.Sequential, rate=0.05, more=(), **compiled):
     """A compiled network of few weights, always the same ones."""
     keras.utils.set_random_seed(7)
-    model = kind([keras.Input((28, 28)), layers.Flatten(), *more, layers.Linear(10)])
-    model.compile(
-        **{
-            "optimizer": optimizers.SGD(rate, momentum=0.9),
-            "loss": losses.CrossEntropyLoss(),
-            "metrics": ["accuracy"],
-            **compiled,
-        }
-    )
-    return model
+    return small_network(more=more, kind=kind, **{"optimizer": optimizers.SGD(rate, momentum=0.9), **compiled})
 
 
 def fit(model, arrays, **options):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from gradients import precision
 from keras import ops
+from small import small_network
 
 import kerasnets
 from kerasnets import batches, layers, losses, models, optimizers, schedules
@@ -25,12 +26,8 @@ def arrays():
 
 
 def small(*end, **compiled):
-    """A compiled network of few weights, with further layers at its `end`."""
-    model = models.Sequential(
-        [keras.Input((28, 28)), layers.Flatten(), layers.Linear(6), keras.layers.ReLU(), layers.Linear(10), *end]
-    )
-    model.compile(**{"optimizer": optimizers.SGD(0.05), "loss": losses.CrossEntropyLoss(), **compiled})
-    return model
+    """A compiled network of few weights with a hidden layer, and further layers at its `end`."""
+    return small_network(*end, more=[layers.Linear(6), keras.layers.ReLU()], **{"metrics": None, **compiled})
 
 
 def twins(make):

@@ -19,7 +19,7 @@ import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
-from gradients import assert_close, precision
+from gradients import assert_close, image_data_format, precision
 from torch import nn
 
 import kerasnets
@@ -48,16 +48,6 @@ def float64():
             yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-@contextlib.contextmanager
-def image_data_format(value):
-    before = keras.config.image_data_format()
-    keras.config.set_image_data_format(value)
-    try:
-        yield
-    finally:
-        keras.config.set_image_data_format(before)
 
 
 def skip_without_convolution(data_format):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import torch
+from gradients import image_data_format
 from processes import run
 
 import kerasnets
@@ -113,13 +114,9 @@ def test_the_image_data_format_changes_nothing(name):
     first.set_weights(weights)
     x = images(last)
     np.testing.assert_allclose(first.predict(x, verbose=0), last.predict(x, verbose=0), rtol=1e-4)
-    kept = keras.config.image_data_format()
-    keras.config.set_image_data_format("channels_first")
-    try:
+    with image_data_format("channels_first"):
         configured = kerasnets.build(name)
         reloaded = keras.Model.from_config(last.get_config())
-    finally:
-        keras.config.set_image_data_format(kept)
     assert configured.get_layer("conv1").data_format == "channels_first"
     configured.set_weights(weights)
     reloaded.set_weights(weights)
@@ -131,12 +128,8 @@ def test_the_image_data_format_changes_nothing(name):
 @pytest.mark.parametrize("name", ["NeuralNetwork", "NeuralNetwork_v1", "FashionNetwork", "Network", "Network2"])
 def test_perceptrons_ignore_the_configured_data_format(name):
     model = kerasnets.build(name)
-    kept = keras.config.image_data_format()
-    keras.config.set_image_data_format("channels_first")
-    try:
+    with image_data_format("channels_first"):
         other = kerasnets.build(name)
-    finally:
-        keras.config.set_image_data_format(kept)
     other.set_weights(model.get_weights())
     x = images(model)
     np.testing.assert_array_equal(other.predict(x, verbose=0), model.predict(x, verbose=0))
@@ -201,11 +194,13 @@ def test_unknown_option_lists_the_right_ones():
         ("NeuralNetwork", {"hidden": (0,)}, r"hidden=\(0,\): expected positive whole numbers"),
         ("NeuralNetwork", {"hidden": (2.5,)}, "hidden="),
         ("NeuralNetwork", {"classes": -1}, "classes=-1: expected one positive whole number"),
-        ("NeuralNetwork", {"input_shape": (28,)}, r"input_shape=\(28,\): expected 2 positive whole numbers"),
+        ("NeuralNetwork", {"input_shape": (28, 0)}, r"input_shape=\(28, 0\): expected positive whole numbers"),
         ("ConvNeuralNetwork", {"dropout": 1.0}, "Invalid dropout: 1.0; expected a finite number ≥ 0 and < 1"),
         ("ConvNeuralNetwork", {"input_shape": (7, 28)}, "at least 8 pixels per side"),
+        ("ConvNeuralNetwork", {"input_shape": (28, 7, 3)}, "at least 8 pixels per side"),
         ("ConvNeuralNetwork", {"data_format": "NCHW"}, "data_format='NCHW': expected one of 'channels_last'"),
         ("Net", {"input_shape": (3, 3)}, "at least 4 pixels"),
+        ("Net", {"input_shape": (4, 3, 3)}, "at least 4 pixels"),
         (
             "FashionNetwork",
             {"output": "sigmoid"},

@@ -236,7 +236,7 @@ def test_view_classify(images):
         (lambda x, y: plots.show_images(x, y / 2), "float64"),
         (lambda x, y: plots.show_images(x, -y), "from 0 in `labels`; got -9"),
         (lambda x, y: plots.predictions(x, y, y[1:]), "12 values in `predicted`.*got 11"),
-        (lambda x, y: plots.view_classify(x, np.ones(1)), r"one grey image.*\(12, 28, 28\)"),
+        (lambda x, y: plots.view_classify(x, np.ones(1)), r"one image of shape.*\(12, 28, 28\)"),
         (lambda x, y: plots.view_classify(x[0], np.array([-0.5, 2.0])), "between 0 and 1; got values from -0.5 to 2"),
         (lambda x, y: plots.view_classify(x[0], np.array([np.nan, 0.5])), "between 0 and 1"),
         (lambda x, y: plots.view_classify(x[0], np.ones((2, 3))), r"\(2, 3\)"),

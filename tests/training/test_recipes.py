@@ -52,7 +52,7 @@ def test_a_change_drops_the_tutorials_results():
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES, ids=lambda r: f"{r.name}-{r.dataset}")
 def test_without_dropout_a_network_computes_the_same_in_training(recipe):
-    network = kerasnets.build(recipe.network, **recipes.remove_dropout(recipe).options)
+    network = kerasnets.build(recipe.network, **recipes.remove_dropout(recipe).network_options)
     assert [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout) and layer.rate] == []
 
 

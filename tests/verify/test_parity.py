@@ -69,6 +69,16 @@ def test_same_numbers_as_pytorch(network, optimizer, steps, dtypes, pytestconfig
         np.testing.assert_allclose(curves[ours], curves["PyTorch"], rtol=1e-5)
 
 
+def test_same_numbers_as_pytorch_on_colour_images():
+    recipe = recipes.find("Net", "cifar10").replace(batch_size=16)
+    random = np.random.default_rng(0)
+    x, y = random.uniform(-1, 1, (80, 32, 32, 3)).astype("float32"), random.integers(0, 10, 80)
+    arrays = (x[:64], y[:64]), (x[64:], y[64:])
+    figures = parity.Comparison(parity.make_case("SGD", recipe, 2), arrays, 2).compare("float64")
+    assert {figure.quantity for figure in figures} >= {"outputs", "loss", "gradients", "weights"}
+    assert [figure for figure in figures if figure.broken] == []
+
+
 def test_biases_without_a_gradient_are_those_before_a_batch_norm():
     case = parity.make_case("SGD", recipes.find("ConvNeuralNetwork"), 1)
     assert parity.Ported(case).find_biases_without_gradient() == {

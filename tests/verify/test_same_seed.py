@@ -176,7 +176,7 @@ def test_fit_without_a_seed_continues_the_stream():
 def torch_lines(recipe, x, y, seed, every):
     """The lines of "How to create a neural network with PyTorch", and the one of "Working with neural networks"."""
     torch.manual_seed(seed)
-    model = originals.build(recipe.network, **recipe.options)
+    model = originals.build(recipe.network, **recipe.network_options)
     criterion, optimizer = build_criterion(recipe), build_optimizer(recipe, model)
     data = TensorDataset(torch.from_numpy(x[:, None]), torch.from_numpy(y))
     loader, lines = DataLoader(data, batch_size=recipe.batch_size, shuffle=True), []

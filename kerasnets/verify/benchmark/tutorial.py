@@ -23,6 +23,14 @@ class FashionMNIST(datasets.FashionMNIST):
         self.transform, self.target_transform = transform, None
 
 
+class CIFAR10(datasets.CIFAR10):
+    """The same for colour images ``(n, 32, 32, 3)``."""
+
+    def __init__(self, images, labels, transform):
+        self.data, self.targets = images, labels.tolist()
+        self.transform, self.target_transform = transform, None
+
+
 class Tutorial(Program):
     """The tutorial's program, without the lines that it prints."""
 

@@ -208,7 +208,10 @@ def arrange_batch(module: torch.nn.Module, model: keras.Model, x: np.ndarray) ->
     if not fitting:
         raise ValueError(f"x has the shape {x.shape}, which doesn't fit the model's input {tuple(shape)}.")
     problem: Exception | None = None
-    for theirs in _layouts(x):
+    tried = _layouts(x)
+    if x.ndim == 4 and x.shape[-1] == 3 and not _moves(model):
+        tried.insert(0, np.moveaxis(x, -1, 1))  # a linear layer would take colour images in any order
+    for theirs in tried:
         try:
             _try(module, theirs)
         except Exception as error:  # of any operation in the module

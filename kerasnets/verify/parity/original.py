@@ -78,7 +78,7 @@ class Original:
     def __init__(self, case: Case, dtype: str, state: State, variant: Variant = PLAIN):
         recipe = case.recipe
         self.case, self.variant, self.steps, self.dtype = case, variant, state.steps, dtype
-        self.model = originals.build(recipe.network, **recipe.options)
+        self.model = originals.build(recipe.network, **recipe.network_options)
         self.model.to(getattr(torch, dtype)).to(memory_format=variant.memory_format)
         self.model.load_state_dict(state.model)
         if variant.nudge:
@@ -107,8 +107,9 @@ class Original:
                 parameter.copy_(torch.nextafter(parameter, towards))
 
     def images(self, x: np.ndarray) -> torch.Tensor:
-        """A batch as the tutorials' loaders yield it, ``(batch, 1, height, width)``."""
-        images = torch.from_numpy(x).to(getattr(torch, self.dtype)).unsqueeze(1)
+        """A batch as the tutorials' loaders yield it, ``(batch, channels, height, width)``."""
+        images = torch.from_numpy(x).to(getattr(torch, self.dtype))
+        images = images.unsqueeze(1) if images.ndim == 3 else images.movedim(-1, 1)
         return images.contiguous(memory_format=self.variant.memory_format)
 
     def step(self, x: np.ndarray, y: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -203,7 +204,7 @@ def threads(count: int) -> Iterator[None]:
 def draw_initial_state(case: Case) -> State:
     """PyTorch's own initial weights."""
     torch.manual_seed(case.seed)
-    return State(0, originals.build(case.recipe.network, **case.recipe.options).state_dict())
+    return State(0, originals.build(case.recipe.network, **case.recipe.network_options).state_dict())
 
 
 def train_original(
@@ -247,7 +248,7 @@ def score_outputs(case: Case, outputs: np.ndarray, y: np.ndarray) -> tuple[float
 
 def list_variants(case: Case, dtype: str) -> list[Variant]:
     """PyTorch's other ways to compute the case, leaving out those that can't make a difference."""
-    original = originals.build(case.recipe.network, **case.recipe.options)
+    original = originals.build(case.recipe.network, **case.recipe.network_options)
     convolves = any(parameter.ndim == 4 for parameter in original.parameters())
     normalises = bool(_batch_norms(original)) and dtype == "float64"
     return [

@@ -52,6 +52,27 @@ def test_a_fault_is_located_and_named(name, options, where, words):
     assert report.first.check == named[0].check, report.text()
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("channels_first", [False, True])
+def test_colour_images_in_either_order_of_axes(channels_first):
+    """A linear layer takes them in any order: PyTorch's side gets the channels first."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(6 * 5 * 3, 4))
+    model = keras.Sequential(
+        [keras.Input((6, 5, 3)), layers.Flatten(data_format="channels_last"), layers.Linear(4, torch_name="1")]
+    )
+    x = np.random.default_rng(0).normal(size=(4, 6, 5, 3)).astype("float32")
+    kerasnets.assert_same(module, model, np.moveaxis(x, -1, 1) if channels_first else x)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_our_network_of_colour_images(data_format):
+    x = np.random.default_rng(0).normal(size=(4, 8, 9, 3)).astype("float32")
+    module = kerasnets.originals.build("ConvNeuralNetwork", input_shape=(8, 9, 3), dropout=0.0)
+    model = kerasnets.build("ConvNeuralNetwork", input_shape=(8, 9, 3), dropout=0.0, data_format=data_format)
+    kerasnets.assert_same(module, model, x)
+
+
 def test_nothing_is_changed():
     module, model, x, y, arguments = make("VGG block")
     before = {name: value.clone() for name, value in module.state_dict().items()}
