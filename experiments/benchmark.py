@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from kerasnets import cli
+from kerasnets import backend as backends, cli
 from kerasnets._internal import atomic
 from kerasnets.verify import benchmark
 
@@ -29,7 +29,7 @@ def main(
         Literal["NeuralNetwork", "NeuralNetwork_v1", "ConvNeuralNetwork"] | None,
         typer.Option(help="Measure this network only.  [default: NeuralNetwork and ConvNeuralNetwork]"),
     ] = None,
-    order: Annotated[str, typer.Option("--backends", help="Keras backends.")] = "torch,jax,tensorflow",
+    order: Annotated[str, typer.Option("--backends", help="Keras backends.")] = ",".join(backends.BACKENDS),
     device: cli.Device = "auto",
     epochs: Annotated[int, typer.Option(min=1, help="Epochs after the warm-up.")] = 5,
     images: Annotated[

@@ -21,7 +21,7 @@ from .backend import (
     set_device as set_device,
 )
 from .data import load_data as load_data
-from .engine.predictor import predictor as predictor
+from .engine.low_latency import predictor as predictor
 from .interop.optimizer_state import (
     load_optimizer_state_dict as load_optimizer_state_dict,
     optimizer_state_dict as optimizer_state_dict,

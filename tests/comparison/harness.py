@@ -24,7 +24,7 @@ import numpy as np
 import kerasnets
 from kerasnets import models
 
-ALL = ("torch", "jax", "tensorflow")
+ALL = tuple(kerasnets.backend.BACKENDS)
 
 #: Seconds after which a case counts as hanging.
 LIMIT = 300

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import torch
-from gradients import assert_close
+from gradients import assert_close, image_data_format
 from torch import nn
 
 from kerasnets.interop.weights import load_state_dict, state_dict
@@ -155,6 +155,30 @@ def test_channels_first_maps_joined_under_the_other_format():
     load_state_dict(model, {**{name: np.zeros(shape) for name, shape in shapes.items()}, "fc.weight": kernel})
     # Keras's Flatten, told nothing, keeps channels-first maps as they are, and so does PyTorch's.
     np.testing.assert_array_equal(K.convert_to_numpy(model.get_layer("fc").kernel), kernel.T)
+
+
+#: Shape of the input, layers, and the format of the maps behind them.
+READERS = {
+    "first to last": ((3, 6, 5), "channels_last", lambda: [L.ReLU(), L.Permute((2, 3, 1))]),
+    "last to first": ((6, 5, 3), "channels_first", lambda: [L.Permute((3, 1, 2)), L.ReLU()]),
+    "last": ((6, 5, 3), "channels_last", lambda: [L.ReLU()]),
+    "first": ((3, 6, 5), "channels_first", lambda: [L.ReLU()]),
+}
+
+
+@pytest.mark.parametrize("configured", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("reader", READERS)
+def test_an_input_has_the_format_of_the_layer_that_reads_it(reader, configured):
+    shape, data_format, layers = READERS[reader]
+    linear, images = nn.Linear(90, 2), torch.randn(4, 3, 6, 5)
+    with image_data_format(configured):
+        model = keras.Sequential(
+            [keras.Input(shape), *layers(), L.Flatten(data_format=data_format), L.Dense(2, name="fc")]
+        )
+        load_state_dict(model, {f"fc.{name}": tensor for name, tensor in linear.state_dict().items()})
+    given = images if shape[0] == 3 else images.movedim(1, -1)
+    expected = linear(images.relu().flatten(1))
+    assert_close(model.predict_on_batch(given.numpy()), expected, "float32")
 
 
 def gated(x):

@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from kerasnets.backend import BACKENDS
+
 HERE = Path(__file__).parent.resolve()
 ROOMS = ("trainers", "models", "callbacks")
 
@@ -45,7 +47,7 @@ def run(way: str, results: Path, arguments: list[str]) -> dict[str, dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--backend", choices=("torch", "jax", "tensorflow"), default=os.environ.get("KERAS_BACKEND"))
+    parser.add_argument("--backend", choices=tuple(BACKENDS), default=os.environ.get("KERAS_BACKEND"))
     parser.add_argument("--trust", action="store_true", help="accelerate with trust=True, as KERASNETS_TRUST=1 does")
     parser.add_argument("--results", type=Path, help="folder for stock.json and fast.json; a stock.json is used again")
     options, arguments = parser.parse_known_args()
