@@ -6,6 +6,7 @@ XLA compiles the loop, except for networks with convolutions on a CPU: TensorFlo
 costs in memory is kept small by :mod:`~kerasnets.engine.tensorflow_memory`.
 """
 
+import contextlib
 from collections.abc import Callable
 
 import keras
@@ -146,7 +147,9 @@ class Engine:
         """Build what stock Keras builds in its first step: a loop can't make variables."""
         optimizer = self.model.optimizer
         if self.model.built and optimizer is not None and not optimizer.built:
-            with keras.name_scope(optimizer.name, caller=optimizer):  # as in its apply, for the variables' paths
+            # As in their apply, for the variables' paths.
+            several = isinstance(optimizer, keras.optimizers.MultiOptimizer)
+            with contextlib.nullcontext() if several else keras.name_scope(optimizer.name, caller=optimizer):
                 optimizer.build(self.model.trainable_variables)
         parts = example if isinstance(example, tuple) else (example,)
         keras_private.build_from(self.model, tuple(part for part in parts if part is not None))

@@ -528,7 +528,8 @@ def _(trial):
 @case("py dataset/weights and fewer steps", stock=True)
 def _(trial):
     model = trial.accelerate(mlp(metrics=["mae"]))
-    trial.fit(model, Parts(A, B[:, :2], uniform(N)), epochs=2, steps_per_epoch=2)
+    # Unshuffled: on TensorFlow, stock Keras draws the next order while a thread is still reading ahead.
+    trial.fit(model, Parts(A, B[:, :2], uniform(N)), epochs=2, steps_per_epoch=2, shuffle=False)
 
 
 def _endless(*arrays, size=6):
@@ -559,7 +560,9 @@ def _(trial):
 def _(trial):
     model = trial.accelerate(mlp(metrics=["mae"]))
     batches = [(A[i : i + 5], B[i : i + 5, :2]) for i in (0, 5, 10, 15)]
-    trial.fit(model, (batch for batch in batches), epochs=1)
+    # On TensorFlow, stock Keras counts the step in which it finds the generator empty as well.
+    counts = keras.config.backend() != "tensorflow"
+    trial.fit(model, (batch for batch in batches), epochs=1, optimizer=counts)
     trial.evaluate(model, (batch for batch in batches))
 
 

@@ -148,7 +148,7 @@ class Trial:
         self._accelerated.append(model)
         return model
 
-    def fit(self, model, *args, **options):
+    def fit(self, model, *args, optimizer: bool = True, **options):
         """``model.fit`` of a few steps; history, callbacks' calls and the state afterwards are recorded."""
         self._ready(model)
         given = {"batch_size": 8, "epochs": 2, "shuffle": False, "verbose": 0, **options}
@@ -158,7 +158,7 @@ class Trial:
         self.note("fit: history", dict(history.history))
         self.note("fit: epochs", list(history.epoch))
         self._note_calls(options.get("callbacks"))
-        self.state(model, "fit")
+        self.state(model, "fit", optimizer)
         return history
 
     def evaluate(self, model, *args, **options):
