@@ -60,7 +60,11 @@ def draw_layers(model, out: Path, lang: str) -> list[str]:
         print("Keras's plot_model: needs Graphviz (its program dot) and: pip install pydot")
         return ["architecture.png"]
     with atomic.replaced(out / "plot_model.png") as unfinished:
-        keras.utils.plot_model(unshare(model), unfinished, show_shapes=True, show_layer_names=True, dpi=100)
+        # As keras.utils.plot_model does, which draws no title.
+        graph = keras.utils.model_to_dot(unshare(model), show_shapes=True, show_layer_names=True, dpi=100)
+        graph.set("label", model.name)
+        graph.set("labelloc", "t")
+        graph.write(str(unfinished), format="png")
     return ["architecture.png", "plot_model.png"]
 
 
@@ -100,6 +104,7 @@ def draw_autograd(model, out: Path) -> list[str]:
     # torchviz labels the leaves of its graph with these names and shapes.
     parameters = {variable.path: variable.value for variable in model.trainable_variables}
     graph = torchviz.make_dot(ops.mean(outputs), params=parameters)
+    graph.attr(label=model.name, labelloc="t")
     atomic.write_bytes(out / "autograd.dot", graph.source.encode())
     try:
         atomic.write_bytes(out / "autograd.png", graph.pipe(format="png"))

@@ -252,6 +252,8 @@ def _test(model: keras.Model, recipe: Recipe, seed: int, log: EpochLog, x: np.nd
     predicted = outputs.argmax(axis=1)
     # The mean over batches, as evaluate computes it: a loss with class weights differs between batches.
     losses = [float(to_numpy(model.loss(y[i : i + size], outputs[i : i + size]))) for i in range(0, len(x), size)]
+    # NaN for an epoch before the run was resumed with this test.
+    test_losses = [epoch.get("val_loss", math.nan) for epoch in log.epochs]
     return Result(
         model=model,
         recipe=recipe,
@@ -267,5 +269,5 @@ def _test(model: keras.Model, recipe: Recipe, seed: int, log: EpochLog, x: np.nd
         test_images=x,
         test_labels=labels,
         predicted=predicted,
-        test_losses=[epoch["val_loss"] for epoch in log.epochs if "val_loss" in epoch],
+        test_losses=test_losses if any("val_loss" in epoch for epoch in log.epochs) else [],
     )
