@@ -8,7 +8,7 @@ MNIST doesn't come with kerasnets: torchvision downloads it (12 MB), or KERASNET
 Examples:
   KERASNETS_DATA=path/to/data python experiments/digits.py
   python experiments/digits.py --dataset fashion_mnist_sample --backend jax
-  python experiments/digits.py --epochs 1 --seed 1
+  python experiments/digits.py --epochs 1 --seed 1 --lang zh
 """
 
 from functools import partial
