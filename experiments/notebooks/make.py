@@ -28,8 +28,8 @@ from kerasnets import backend as backends, cli
 FOLDER = Path(__file__).parent
 SOURCES = sorted(FOLDER.glob("[1-9]_*.py"))
 LANGUAGES = ("en", "zh")
-#: Enough for the pictures' anti-aliased lines and grey images.
-COLORS = 32
+#: Enough for the pictures' anti-aliased lines, grey images and colour bars.
+COLORS = 64
 #: The start of Keras's lines that depends on the machine.
 _TIMES = re.compile(r"^\d+/\d+ - \d+m?s - .*?/step - ", re.MULTILINE)
 
@@ -125,7 +125,8 @@ def shrink(png: str) -> str:
 
     small = io.BytesIO()
     image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-    image.quantize(COLORS, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    few = image.quantize(COLORS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.save(small, "PNG", optimize=True)
     return base64.b64encode(small.getvalue()).decode()
 
 
