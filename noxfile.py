@@ -7,6 +7,8 @@ nox -s "keras_tests(jax)"           Keras's own tests through the fast path, aga
 nox -s "comparison(jax)"            the fast path against stock Keras in some 800 cases (half an hour)
 nox -s "soak(jax)"                  kills a training twenty times; the memory that trainings leave behind (half an hour)
 nox -s notebooks                    runs the notebooks on every backend (a minute or two each)
+nox -s "notebooks(torch)" -- --store
+                                    runs them in both languages and stores what they show
 nox -s reproduce                    trains everything on full data and writes docs/results.md (about an hour)
 """
 
@@ -145,10 +147,11 @@ def soak(session: nox.Session, backend: str) -> None:
 @nox.session
 @backends
 def notebooks(session: nox.Session, backend: str) -> None:
-    """The notebooks, each run from its first cell to its last; what they show is not kept."""
+    """The notebooks, run and compared with the stored ones; with "-- --store" on PyTorch, run and stored."""
     install(session, backend, "cpu", ".[notebooks]")
-    found = sorted(str(path) for path in Path("experiments/notebooks").glob("*.ipynb"))
-    session.run("jupyter-execute", *(session.posargs or found), env={"KERAS_BACKEND": backend})
+    options = [option for option in session.posargs if option != "--store"]
+    check = [] if "--store" in session.posargs else ["--check"]
+    session.run("python", "experiments/notebooks/make.py", *check, *options, env={"KERAS_BACKEND": backend})
 
 
 @nox.session

@@ -8,9 +8,6 @@ Examples:
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
-
-import typer
 
 from kerasnets import backend as backends, cli
 
@@ -21,7 +18,7 @@ def main(
     backend: cli.Backend = None,
     device: cli.Device = "auto",
     out: cli.Out = Path("out/activations"),
-    lang: Annotated[Literal["en", "zh"], typer.Option(help="Language of the pictures.")] = "en",
+    lang: cli.Lang = "en",
 ) -> None:
     """Draw a picture of each function, and print the properties that the tutorial describes as a table."""
     cli.start(backend, device)

@@ -21,6 +21,7 @@ def main(
     device: cli.Device = "auto",
     out: cli.Out = Path("out/build_network"),
     seed: cli.Seed = 0,
+    lang: cli.Lang = "en",
 ) -> None:
     """Print each step of the tutorials in their order, draw the network."""
     cli.start(backend, device)
@@ -54,7 +55,7 @@ def main(
         print(f"Layer: {name} | Size: {list(values.shape)} | Values: {values[:2]}\n")
 
     out.mkdir(parents=True, exist_ok=True)
-    plots.architecture(model).savefig(out / "architecture.png", dpi=100)
+    plots.architecture(model, lang=lang).savefig(out / "architecture.png", dpi=100)
     cli.print_written(out, ["architecture.png"])
 
 

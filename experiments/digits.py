@@ -8,7 +8,7 @@ MNIST doesn't come with kerasnets: torchvision downloads it (12 MB), or KERASNET
 Examples:
   KERASNETS_DATA=path/to/data python experiments/digits.py
   python experiments/digits.py --dataset fashion_mnist_sample --backend jax
-  python experiments/digits.py --epochs 1 --seed 1
+  python experiments/digits.py --epochs 1 --seed 1 --lang zh
 """
 
 from functools import partial
@@ -20,6 +20,9 @@ import kerasnets
 from kerasnets import cli
 from kerasnets.training import recipes
 
+#: How the titles of the pictures call a network before and after its training.
+STATES = {"en": ("untrained", "trained"), "zh": ("训练前", "训练后")}
+
 
 def main(
     backend: cli.Backend = None,
@@ -30,6 +33,7 @@ def main(
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
+    lang: cli.Lang = "en",
     again: cli.Again = False,
 ) -> None:
     """Print each step of the tutorial in its order, then train its last network; draw pictures."""
@@ -46,7 +50,8 @@ def main(
         cli.fail(error)
     if dataset == "fashion_mnist_sample":
         print("These are pictures of clothes. To see digits: --dataset mnist, which downloads MNIST (12 MB).\n")
-    names = data.class_names(dataset)
+    lang = plots.canvas.choose_language(lang)
+    names = data.class_names(dataset, lang)
     out.mkdir(parents=True, exist_ok=True)
 
     print("A batch of 64 images; kerasnets' images have no channel axis")
@@ -54,12 +59,14 @@ def main(
     rows = batches.epoch_order(len(x), seed, epoch=0)[:64]
     images, labels = x[rows], y[rows]
     print(f"{type(images)}\n{list(images.shape)}\n{list(labels.shape)}")
-    plots.show_images(images[1:2], labels[1:2], class_names=names).savefig(out / "image.png", dpi=100)
+    figure = plots.show_images(images[1:2], labels[1:2], class_names=names, lang=lang)
+    cli.label_picture(figure, dataset)
+    figure.savefig(out / "image.png", dpi=100)
 
     show_matrices(images)
     show_layers(images)
-    image = x_test[:1]
-    classify = partial(save_classification, out, image, int(y_test[0]), names)
+    options = {"label": int(y_test[0]), "class_names": names, "lang": lang}
+    classify = partial(save_classification, out, dataset, x_test[:1], options)
     classify("network2.png", set_weights_by_hand())
     by_position, by_name = build_sequentials()
     classify("sequential.png", by_position)
@@ -68,16 +75,20 @@ def main(
     classify("before.png", by_name)
     recipe = recipes.find("Network2", dataset, {"form": "named"})
     result = cli.train(recipe, out, epochs, batch_size, seed, arrays=arrays, log_every=log_every)
-    classify("after.png", result.model)
-    print(f"The first test image is {names[y_test[0]]!r}: see before.png and after.png")
-    cli.finish(result, out, ["image.png", "network2.png", "sequential.png", "before.png", "after.png"])
+    classify("after.png", result.model, trained=True)
+    print(f"The first test image is {data.class_names(dataset)[y_test[0]]!r}: see before.png and after.png")
+    cli.finish(result, out, ["image.png", "network2.png", "sequential.png", "before.png", "after.png"], lang)
 
 
-def save_classification(out: Path, image: np.ndarray, label: int, names: list[str], file: str, model) -> None:
-    """Draw an image and the probabilities that a network gives its classes."""
+def save_classification(
+    out: Path, dataset: str, image: np.ndarray, options: dict, file: str, model, trained: bool = False
+) -> None:
+    """Draw an image and the probabilities that a network gives its classes; `options` are ``view_classify``'s."""
     from kerasnets import plots
 
-    plots.view_classify(image, model(image), label=label, class_names=names).savefig(out / file, dpi=100)
+    figure = plots.view_classify(image, model(image), **options)
+    cli.label_picture(figure, f"{model.name}, {dataset}, {STATES[options['lang']][trained]}")
+    figure.savefig(out / file, dpi=100)
 
 
 def show_matrices(images: np.ndarray) -> None:

@@ -35,6 +35,27 @@ from kerasnets._internal.arguments import count
 from kerasnets.training import recipes
 
 NETWORKS = ("NeuralNetwork", "NeuralNetwork_v1", "ConvNeuralNetwork")
+#: The labels of this experiment's own pictures.
+WORDS = {
+    "en": {
+        "bars": ("nearest mean image", "NeuralNetwork, training", "NeuralNetwork, test"),
+        "datasets": "Accuracy by data set",
+        "normalization": "By scale of the pixels",
+        "of_all": "{}, {:.1f} % of all",
+        "percent": "accuracy in %",
+        "percent_of_class": "test accuracy by class, in %",
+        "scales": ("as stored, 0 … 255", "ToTensor, 0 … 1", "and Normalize, −1 … 1", "mean 0, deviation 1"),
+    },
+    "zh": {
+        "bars": ("最近的平均图像", "NeuralNetwork，训练", "NeuralNetwork，测试"),
+        "datasets": "各数据集上的准确率",
+        "normalization": "像素的不同取值范围",
+        "of_all": "{}，总体 {:.1f} %",
+        "percent": "准确率（%）",
+        "percent_of_class": "各类别的测试准确率（%）",
+        "scales": ("原始值，0 … 255", "ToTensor，0 … 1", "再经 Normalize，−1 … 1", "均值 0，标准差 1"),
+    },
+}
 
 
 def main(
@@ -56,6 +77,7 @@ def main(
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
+    lang: cli.Lang = "en",
     again: cli.Again = False,
 ) -> None:
     """Train, print what the tutorial prints, draw pictures."""
@@ -64,34 +86,35 @@ def main(
     if show == "training":
         out = out or Path("out/fashion_mnist") / network
         cli.check_again(out, again)
-        train_one(train, network, dataset, out)
+        train_one(train, network, dataset, lang, out)
         return
     out = out or Path("out/fashion_mnist")
     if show in ("networks", "all"):
         cli.check_again(out / NETWORKS[-1], again)  # the last one: a stopped run goes on
     out.mkdir(parents=True, exist_ok=True)
     if show == "all":
-        train_one(train, network, dataset, out / network)
+        train_one(train, network, dataset, lang, out / network)
     if show in ("datasets", "all"):
-        compare_datasets(train, dataset, out)
+        compare_datasets(train, dataset, lang, out)
     if show in ("normalization", "all"):
-        compare_normalizations(train, dataset, out)
+        compare_normalizations(train, dataset, lang, out)
     if show in ("networks", "all"):
-        compare_networks(train, dataset, out)
+        compare_networks(train, dataset, lang, out)
 
 
-def train_one(train, network: str, dataset: str, out: Path) -> None:
+def train_one(train, network: str, dataset: str, lang: str, out: Path) -> None:
     """Section 6: structure, training, test, predictions."""
     recipe = recipes.find(network, dataset)
     kerasnets.build(network, **recipe.network_options).summary()
     result = train(recipe, out)
-    cli.finish(result, out)
+    cli.finish(result, out, lang=lang)
 
 
-def compare_datasets(train, dataset: str, out: Path) -> None:
+def compare_datasets(train, dataset: str, lang: str, out: Path) -> None:
     """Section 7.1: the same network and training on each data set, and how far apart the classes are there."""
     from kerasnets import data, plots
 
+    words = WORDS[plots.canvas.choose_language(lang)]
     rows, sentences, shown = [], [], {}
     for name in list_datasets(dataset):
         print(f"\nNeuralNetwork on {name}")
@@ -102,14 +125,16 @@ def compare_datasets(train, dataset: str, out: Path) -> None:
         means = [x[y == c].mean(axis=0) for c in range(len(data.class_names(name)))]
         distances = np.stack([((x_test - mean) ** 2).reshape(len(x_test), -1).sum(axis=1) for mean in means], axis=1)
         nearest = 100 * np.mean(distances.argmin(axis=1) == y_test)
-        rows.append((name, *(f"{p:.2f} %" for p in (nearest, result.train_accuracy[-1], result.test_accuracy))))
-        names = ("nearest mean image", "NeuralNetwork, training", "NeuralNetwork, test")
-        shown[name] = dict(zip(names, (nearest, result.train_accuracy[-1], result.test_accuracy), strict=True))
+        accuracies = (nearest, result.train_accuracy[-1], result.test_accuracy)
+        rows.append((name, *(f"{p:.2f} %" for p in accuracies)))
+        shown[name] = dict(zip(words["bars"], accuracies, strict=True))
         sentences.append(describe_hardest_class(result))
     columns = ("data set", "nearest mean image", "training", "test")
     cli.print_table("Accuracy by data set", columns, rows)
     print("\n".join(sentences))
-    plots.bars(shown, marked=["NeuralNetwork, test"], xlabel="accuracy in %").savefig(out / "datasets.png", dpi=100)
+    figure = plots.bars(shown, marked=words["bars"][1:], xlabel=words["percent"], lang=lang)
+    cli.label_picture(figure, f"{words['datasets']}: NeuralNetwork")
+    figure.savefig(out / "datasets.png", dpi=100)
     cli.print_written(out, ["datasets.png"])
 
 
@@ -127,22 +152,18 @@ def describe_hardest_class(result) -> str:
     return sentence
 
 
-def compare_normalizations(train, dataset: str, out: Path) -> None:
+def compare_normalizations(train, dataset: str, lang: str, out: Path) -> None:
     """Section 7.1: the same network and training on pixels at four scales."""
     from kerasnets import data, plots
     from kerasnets.engine.mistakes import LikelyMistakeWarning
 
+    words = WORDS[plots.canvas.choose_language(lang)]
     for name in list_datasets(dataset):
         rows, curves = [], {}
         x, y, x_test, y_test = load(data.load_arrays, name)
         mean, deviation = x.mean(), x.std()
-        scales = {
-            "as stored, 0 … 255": (0.0, 1.0),
-            "ToTensor, 0 … 1": (0.0, 255.0),
-            "and Normalize, −1 … 1": (127.5, 127.5),
-            "mean 0, deviation 1": (mean, deviation),
-        }
-        for title, (zero, one) in scales.items():
+        scales = ((0.0, 1.0), (0.0, 255.0), (127.5, 127.5), (mean, deviation))
+        for title, (zero, one) in zip(WORDS["en"]["scales"], scales, strict=True):
             images, test_images = (((array - zero) / one).astype("float32") for array in (x, x_test))
             print(f"\nNeuralNetwork on {name}, pixels {title}")
             arrays = (images, y), (test_images, y_test)
@@ -155,13 +176,12 @@ def compare_normalizations(train, dataset: str, out: Path) -> None:
             rows.append((title, scale, *losses, f"{result.test_accuracy:.2f} %"))
         columns = ("pixels", "mean ± deviation", "first loss", "last loss", "test")
         cli.print_table(f"{name}, by scale of the pixels", columns, rows)
-        figure = plots.learning_curves(curves, ylabel="training loss")
-        figure.axes[0].set(title=f"NeuralNetwork, {name}, by scale of the pixels", yscale="log")
-        figure.savefig(out / f"normalization_{name}.png", dpi=100)
-        cli.print_written(out, [f"normalization_{name}.png"])
+        losses = dict(zip(words["scales"], curves.values(), strict=True))
+        title, file = f"{words['normalization']}: NeuralNetwork, {name}", f"normalization_{name}.png"
+        cli.print_written(out, cli.save_learning_curves(losses, out, lang, title, file, log=True))
 
 
-def compare_networks(train, dataset: str, out: Path) -> None:
+def compare_networks(train, dataset: str, lang: str, out: Path) -> None:
     """Section 7.2: the three networks in one table and one picture."""
     results = {}
     for network in NETWORKS:
@@ -182,29 +202,34 @@ def compare_networks(train, dataset: str, out: Path) -> None:
             for network, r in results.items()
         ],
     )
-    draw_networks(results, dataset, out / "networks.png")
+    draw_networks(results, dataset, lang, out / "networks.png")
     cli.print_written(out, ["networks.png"])
 
 
-def draw_networks(results: dict, dataset: str, path: Path) -> None:
-    """Draw the networks' training losses, and their test accuracy by class."""
+def draw_networks(results: dict, dataset: str, lang: str, path: Path) -> None:
+    """Draw the networks' losses, and their test accuracy by class."""
     from kerasnets import data, plots
 
-    names = data.class_names(dataset)
-    figure = plots.canvas.Picture(figsize=(11, 4.5), layout="constrained")
+    lang = plots.canvas.choose_language(lang)
+    words, text = WORDS[lang], plots.canvas.text
+    names = data.class_names(dataset, lang)
+    figure = plots.canvas.Picture(figsize=(15, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    plots.learning_curves({network: r.train_loss for network, r in results.items()}, ax=left)
-    left.set_title("Training loss")
-    for (network, r), line in zip(results.items(), left.lines, strict=True):
-        label = f"{network}, {r.test_accuracy:.1f} % of all"
+    losses = {network: r.losses for network, r in results.items()}
+    plots.learning_curves(losses, validation=plots.canvas.words(lang)["test"], lang=lang, ax=left)
+    training = [line for line in left.lines if line.get_linestyle() == "-"]
+    for (network, r), line in zip(results.items(), training, strict=True):
         # Open markers don't hide each other.
         look = {"color": line.get_color(), "marker": line.get_marker(), "markerfacecolor": "none", "markeredgewidth": 2}
+        label = words["of_all"].format(network, r.test_accuracy)
         right.plot(100 * r.recalls, range(len(names)), linestyle="none", markersize=8, label=label, **look)
-    right.set_yticks(range(len(names)), names)
+    right.set_yticks(range(len(names)), names, **text())
     right.invert_yaxis()
-    right.set(title="Test accuracy by class", xlabel="%", xlim=(-2, 102))
+    right.set_xlim(-2, 102)
+    right.set_xlabel(words["percent_of_class"], **text())
     right.grid(alpha=0.4)
-    right.legend()
+    plots.canvas.add_legend(right)
+    cli.label_picture(figure, dataset)
     figure.savefig(path, dpi=100)
 
 

@@ -14,7 +14,7 @@ Without --show the network is trained, as in the tutorial. The other steps, in t
 
 - lbfgs: an optimizer that evaluates the loss itself, beside Adadelta, Adagrad and SGD, on a small problem
 
-- dropout: on and off, in training and in evaluation
+- dropout: on and off, in training and in evaluation, and the test loss, for 30 epochs
 
 - functional: the same network from layers, from functions, and as a Sequential
 
@@ -40,6 +40,21 @@ OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta")
 #: The unbalanced subset has every twentieth image of these classes, which look like Pullover and T-shirt.
 RARE, KEPT = (4, 6), 20
 RATES = (1e-5, 3e-3, 0.1)
+#: The tutorial trains for 10 epochs; the test loss without dropout rises only later.
+DROPOUT_EPOCHS = 30
+#: The labels of this experiment's own pictures.
+WORDS = {
+    "en": {
+        "regression": "Softmax regression, the first {} images of {}",
+        "tried": "weights tried",
+        "weights": ("NLLLoss without weights", "NLLLoss with weights"),
+    },
+    "zh": {
+        "regression": "Softmax 回归，{1} 的前 {0} 张图像",
+        "tried": "试过的权重数",
+        "weights": ("不带权重的 NLLLoss", "带权重的 NLLLoss"),
+    },
+}
 
 
 def main(
@@ -57,6 +72,7 @@ def main(
     batch_size: cli.BatchSize = None,
     seed: cli.Seed = 0,
     log_every: cli.LogEvery = None,
+    lang: cli.Lang = "en",
     again: cli.Again = False,
 ) -> None:
     """Train, print the tutorial's line after each epoch, draw pictures."""
@@ -71,12 +87,12 @@ def main(
     train = partial(cli.train, verbose=cli.choose_verbose(), **options)
     steps = {
         "loss": show_loss,
-        "classes": partial(show_classes, train, dataset, out),
+        "classes": partial(show_classes, train, dataset, lang, out),
         "optimizers": show_optimizers,
-        "training": partial(train_one, train, dataset, dropout, out),
-        "learning_rate": partial(show_learning_rate, train, dataset, out),
-        "lbfgs": partial(show_lbfgs, dataset, out),
-        "dropout": partial(show_dropout, train, dataset, dropout or 0.25, out),
+        "training": partial(train_one, train, dataset, dropout, lang, out),
+        "learning_rate": partial(show_learning_rate, train, dataset, lang, out),
+        "lbfgs": partial(show_lbfgs, dataset, lang, out),
+        "dropout": partial(show_dropout, train, dataset, dropout or 0.25, lang, out),
         "functional": show_functional,
     }
     for name, step in steps.items():
@@ -92,14 +108,14 @@ def main(
                 print(f"\nThe step {name} is left out. {error}")
 
 
-def train_one(train, dataset: str, dropout: float, out: Path) -> None:
+def train_one(train, dataset: str, dropout: float, lang: str, out: Path) -> None:
     """The tutorial's training: NLLLoss, Adam, its line after each epoch."""
     from kerasnets.training.callbacks import LossLine
 
     recipe = recipes.find("FashionNetwork", dataset, {"dropout": dropout} if dropout else {})
     kerasnets.build("FashionNetwork", **recipe.network_options).summary()
     result = train(recipe, out, callbacks=[LossLine()])
-    cli.finish(result, out)
+    cli.finish(result, out, lang=lang)
 
 
 def show_loss() -> None:
@@ -140,7 +156,7 @@ def show_loss() -> None:
     )
 
 
-def show_classes(train, dataset: str, out: Path) -> None:
+def show_classes(train, dataset: str, lang: str, out: Path) -> None:
     """Trainings on an unbalanced subset, with and without NLLLoss's `weight`."""
     from kerasnets import data, training
 
@@ -165,18 +181,21 @@ def show_classes(train, dataset: str, out: Path) -> None:
     ]
     rows.append(("all", len(y), "", *(f"{r.test_accuracy:.1f} %" for r in results.values())))
     cli.print_table("Share of the test images recognised", ("class", "training images", "weight", *results), rows)
-    draw_confusion_matrices(results, names, out / "class_weights.png")
+    draw_confusion_matrices(results.values(), dataset, lang, out / "class_weights.png")
     cli.print_written(out, ["class_weights.png"])
 
 
-def draw_confusion_matrices(results: dict, names: list[str], path: Path) -> None:
-    """Draw the confusion matrices of trainings side by side."""
-    from kerasnets import plots
+def draw_confusion_matrices(results, dataset: str, lang: str, path: Path) -> None:
+    """Draw the confusion matrices of the trainings without and with weights side by side."""
+    from kerasnets import data, plots
 
+    lang = plots.canvas.choose_language(lang)
+    names = data.class_names(dataset, lang)
     figure = plots.canvas.Picture(figsize=(15, 7), layout="constrained")
-    for ax, (title, r) in zip(figure.subplots(1, 2), results.items(), strict=True):
-        plots.confusion_matrix(r.test_labels, r.predicted, class_names=names, ax=ax)
-        ax.set_title(f"NLLLoss {title}")
+    for ax, title, r in zip(figure.subplots(1, 2), WORDS[lang]["weights"], results, strict=True):
+        plots.confusion_matrix(r.test_labels, r.predicted, class_names=names, lang=lang, ax=ax)
+        ax.set_title(title, **plots.canvas.text())
+    cli.label_picture(figure, f"FashionNetwork, {dataset}")
     figure.savefig(path, dpi=100)
 
 
@@ -193,11 +212,11 @@ def show_optimizers() -> None:
         print(f"{name}: {shown}")
 
 
-def show_learning_rate(train, dataset: str, out: Path) -> None:
+def show_learning_rate(train, dataset: str, lang: str, out: Path) -> None:
     """Gradient descent on a parabola, then Adam on FashionNetwork, with three rates each."""
     from kerasnets import plots
 
-    plots.gradient_descent().savefig(out / "gradient_descent.png", dpi=100)
+    plots.gradient_descent(lang=lang).savefig(out / "gradient_descent.png", dpi=100)
     results = {}
     for rate in RATES:
         print(f"\nAdam with learning rate {rate:g}")
@@ -211,13 +230,13 @@ def show_learning_rate(train, dataset: str, out: Path) -> None:
             for rate, r in results.items()
         ],
     )
-    figure = plots.learning_curves({f"Adam, γ = {rate:g}": r.train_loss for rate, r in results.items()})
-    figure.axes[0].set_yscale("log")
-    figure.savefig(out / "learning_rates.png", dpi=100)
-    cli.print_written(out, ["gradient_descent.png", "learning_rates.png"])
+    losses = {f"Adam, γ = {rate:g}": r.train_loss for rate, r in results.items()}
+    title = f"FashionNetwork, {dataset}"
+    pictures = cli.save_learning_curves(losses, out, lang, title, "learning_rates.png", log=True)
+    cli.print_written(out, ["gradient_descent.png", *pictures])
 
 
-def show_lbfgs(dataset: str, out: Path, n: int = 1000, iterations: int = 50) -> None:
+def show_lbfgs(dataset: str, lang: str, out: Path, n: int = 1000, iterations: int = 50) -> None:
     """Softmax regression on `n` images in one batch: L-BFGS, and other optimizers with the same number of gradients."""
     import keras
 
@@ -248,17 +267,19 @@ def show_lbfgs(dataset: str, out: Path, n: int = 1000, iterations: int = 50) -> 
         ("optimizer (learning rate)", "loss at the start", "at the end"),
         [(name, f"{losses[0]:.4f}", f"{losses[-1]:.4f}") for name, losses in curves.items()],
     )
-    figure = plots.learning_curves(curves, xlabel="weights tried")
+    words = WORDS[plots.canvas.choose_language(lang)]
+    figure = plots.learning_curves(curves, xlabel=words["tried"], lang=lang)
     figure.axes[0].set_yscale("log")
+    cli.label_picture(figure, words["regression"].format(n, dataset))
     figure.savefig(out / "lbfgs.png", dpi=100)
     cli.print_written(out, ["lbfgs.png"])
 
 
-def show_dropout(train, dataset: str, dropout: float, out: Path) -> None:
+def show_dropout(train, dataset: str, dropout: float, lang: str, out: Path) -> None:
     """One image through dropout, then trainings without and with it, evaluated in both modes."""
     from keras import ops
 
-    from kerasnets import plots, training
+    from kerasnets import training
 
     model = kerasnets.build("FashionNetwork", dropout=dropout)
     (x, _), _ = training.load_recipe_data(recipes.find("FashionNetwork", dataset))
@@ -275,7 +296,8 @@ def show_dropout(train, dataset: str, dropout: float, out: Path) -> None:
     for rate in (0.0, dropout):
         print(f"\nFashionNetwork with dropout {rate:g}")
         options = {"dropout": rate} if rate else {}
-        result = results[f"dropout {rate:g}"] = train(recipes.find("FashionNetwork", dataset, options), None)
+        recipe = recipes.find("FashionNetwork", dataset, options).replace(epochs=DROPOUT_EPOCHS)
+        result = results[f"dropout {rate:g}"] = train(recipe, None, test_each_epoch=True)
         (x, y), _ = training.load_recipe_data(result.recipe)
         off = result.model.evaluate(x, y, batch_size=500, verbose=0, return_dict=True)
         losses = [f"{loss:.4f}" for loss in (result.train_loss[-1], off["loss"], result.test_loss)]
@@ -285,8 +307,8 @@ def show_dropout(train, dataset: str, dropout: float, out: Path) -> None:
         ("dropout", "training", "evaluation", "test", "test accuracy"),
         rows,
     )
-    plots.learning_curves({name: r.train_loss for name, r in results.items()}).savefig(out / "dropout.png", dpi=100)
-    cli.print_written(out, ["dropout.png"])
+    losses = {name: r.losses for name, r in results.items()}
+    cli.print_written(out, cli.save_learning_curves(losses, out, lang, f"FashionNetwork, {dataset}", "dropout.png"))
 
 
 def show_functional() -> None:

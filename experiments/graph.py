@@ -10,6 +10,7 @@ Examples:
 """
 
 import warnings
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
@@ -29,7 +30,7 @@ def main(
         ],
         typer.Option(help="Which network."),
     ] = "FashionNetwork",
-    lang: Annotated[Literal["en", "zh"], typer.Option(help="Language of the pictures.")] = "en",
+    lang: cli.Lang = "en",
     backend: cli.Backend = None,
     device: cli.Device = "auto",
     out: Annotated[Path | None, cli.OutOption(show_default="out/graph/NETWORK")] = None,
@@ -49,7 +50,7 @@ def main(
 
 
 def draw_layers(model, out: Path, lang: str) -> list[str]:
-    """Draw the layers with their shapes, by kerasnets.plots (a box per call) and by plot_model (a box per layer)."""
+    """Draw the layers with their shapes, by kerasnets.plots and by Keras's plot_model."""
     import keras
 
     from kerasnets import plots
@@ -59,8 +60,32 @@ def draw_layers(model, out: Path, lang: str) -> list[str]:
         print("Keras's plot_model: needs Graphviz (its program dot) and: pip install pydot")
         return ["architecture.png"]
     with atomic.replaced(out / "plot_model.png") as unfinished:
-        keras.utils.plot_model(model, unfinished, show_shapes=True, show_layer_names=True, dpi=100)
+        # As keras.utils.plot_model does, which draws no title.
+        graph = keras.utils.model_to_dot(unshare(model), show_shapes=True, show_layer_names=True, dpi=100)
+        graph.set("label", model.name)
+        graph.set("labelloc", "t")
+        graph.write(str(unfinished), format="png")
     return ["architecture.png", "plot_model.png"]
+
+
+def unshare(model):
+    """A copy of a model in which a layer without weights that is called again, such as a dropout, is another layer.
+
+    plot_model draws a box per layer: a layer that is called twice would be a loop.
+    """
+    import keras
+
+    if isinstance(model, keras.Sequential):
+        return model
+    calls: Counter[str] = Counter()
+
+    def call(layer, *arguments, **options):
+        calls[layer.name] += 1
+        if calls[layer.name] > 1 and not layer.weights:
+            layer = type(layer).from_config({**layer.get_config(), "name": f"{layer.name}_{calls[layer.name]}"})
+        return layer(*arguments, **options)
+
+    return keras.models.clone_model(model, call_function=call)
 
 
 def draw_autograd(model, out: Path) -> list[str]:
@@ -79,6 +104,7 @@ def draw_autograd(model, out: Path) -> list[str]:
     # torchviz labels the leaves of its graph with these names and shapes.
     parameters = {variable.path: variable.value for variable in model.trainable_variables}
     graph = torchviz.make_dot(ops.mean(outputs), params=parameters)
+    graph.attr(label=model.name, labelloc="t")
     atomic.write_bytes(out / "autograd.dot", graph.source.encode())
     try:
         atomic.write_bytes(out / "autograd.png", graph.pipe(format="png"))
@@ -115,9 +141,10 @@ def draw_diagrams(model, out: Path, lang: str) -> list[str]:
     dense = [layer for layer in model.layers if isinstance(layer, layers.Linear)]
     sizes = [dense[0].kernel.shape[0], *(layer.units for layer in dense)]
     figure = plots.layered_network(sizes, lang=lang)
+    note = ""
     if len(dense) < sum(bool(layer.weights) for layer in model.layers):
-        note = "全连接层" if lang == "zh" else "fully connected layers"
-        figure.axes[0].set_title(f"{model.name}: {note}", **plots.canvas.text(fontsize=10))
+        note = ": 全连接层" if plots.canvas.choose_language(lang) == "zh" else ": fully connected layers"
+    figure.axes[0].set_title(f"{model.name}{note}", **plots.canvas.text(fontsize=10))
     figure.savefig(out / "layered_network.png", dpi=100)
     return ["neuron.png", "layered_network.png"]
 

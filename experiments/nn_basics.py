@@ -21,6 +21,7 @@ def main(
     device: cli.Device = "auto",
     out: cli.Out = Path("out/nn_basics"),
     seed: cli.Seed = 0,
+    lang: cli.Lang = "en",
 ) -> None:
     """Print each step of the tutorial in its order, draw the filters."""
     cli.start(backend, device)
@@ -58,7 +59,9 @@ def main(
     print_step(net, images)
 
     out.mkdir(parents=True, exist_ok=True)
-    plots.weights(net, "conv1").savefig(out / "conv1.png", dpi=100)
+    figure = plots.weights(net, "conv1", lang=lang)
+    cli.label_picture(figure, net.name)
+    figure.savefig(out / "conv1.png", dpi=100)
     cli.print_written(out, ["conv1.png"])
 
 

@@ -132,7 +132,9 @@ def compare_network(network: str, dataset: str | None, optimizers, dtypes, steps
         ("training", "quantity", "difference", "noise floor", "bound", ""),
         [parity.format_figure(figure) for figure in parity.select_worst(found)],
     )
-    parity.plot_curves(curves).savefig(out / f"{network}.png", dpi=100)
+    figure = parity.plot_curves(curves)
+    cli.label_picture(figure, cli.title_of(recipe))
+    figure.savefig(out / f"{network}.png", dpi=100)
     return found
 
 

@@ -44,8 +44,8 @@ def main(
 
     last = results["ConvNeuralNetwork"]
     pictures = cli.save_pictures(last, out, lang)
-    curves = {name: result.train_loss for name, result in results.items()}
-    pictures += cli.save_learning_curves(curves, out, lang, dataset)
+    losses = {name: result.losses for name, result in results.items()}
+    pictures += cli.save_learning_curves(losses, out, lang, dataset)
     cli.print_table(
         f"{dataset}, {count(last.recipe.epochs, 'epoch')}, backend {last.backend} on {last.device}",
         ("network", "test accuracy", "seconds of training"),

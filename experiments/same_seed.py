@@ -96,7 +96,7 @@ def draw(lines: dict[str, list[str]], settings: same_seed.Settings, path: Path) 
     """Draw the losses of all programs over each other, PyTorch's as a broad line below the others."""
     from kerasnets import plots
 
-    figure = plots.canvas.Picture(figsize=(7, 4), layout="constrained")
+    figure = plots.canvas.Picture(figsize=(8.6, 4), layout="constrained")
     axes = figure.subplots()
     for index, (name, printed) in enumerate(lines.items()):
         losses = same_seed.read_losses(printed)
@@ -106,7 +106,7 @@ def draw(lines: dict[str, list[str]], settings: same_seed.Settings, path: Path) 
     axes.set(xlabel="steps", ylabel=f"loss, mean of {settings.log_every} steps")
     axes.set_title(f"{settings.recipe.network} on {settings.recipe.dataset}, seed {settings.seed}")
     axes.grid(alpha=0.4)
-    axes.legend(handlelength=4)
+    plots.canvas.add_legend(axes, handlelength=4)
     figure.savefig(path, dpi=100)
 
 

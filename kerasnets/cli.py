@@ -196,7 +196,7 @@ def train(recipe, out: Path | None, epochs: int | None, batch_size: int | None, 
 
     Args:
         recipe: the recipe.
-        out: folder for result and model; None to write none.
+        out: folder for result and model, and for the learning curves of training and test; None to write none.
         epochs: number of epochs; None for the recipe's.
         batch_size: images per step; None for the recipe's.
         seed: the seed.
@@ -210,7 +210,7 @@ def train(recipe, out: Path | None, epochs: int | None, batch_size: int | None, 
     given = {"epochs": epochs, "batch_size": batch_size}
     changed = recipe.replace(**{name: value for name, value in given.items() if value is not None})
     try:
-        result = training.train(changed, seed=seed, out=out, **options)
+        result = training.train(changed, seed=seed, out=out, **{"test_each_epoch": out is not None, **options})
     except (data.DataNotFoundError, data.DamagedDataError) as error:
         fail(error)
     except KeyboardInterrupt:
@@ -280,11 +280,8 @@ def finish(result, out: Path, others: Iterable[str] = (), lang: str = "en") -> N
         others: the names of files that are there already, to be listed with the pictures.
         lang: language of the pictures.
     """
-    pictures = [
-        *save_pictures(result, out, lang),
-        *save_learning_curves({result.recipe.name: result.train_loss}, out, lang, result.recipe.dataset),
-    ]
     recipe = result.recipe
+    pictures = [*save_pictures(result, out, lang), *save_learning_curves(result.losses, out, lang, title_of(recipe))]
     print_table(
         f"{recipe.dataset}, {count(recipe.epochs, 'epoch')}, backend {result.backend} on {result.device}",
         ("network", "test accuracy", "tutorial", "last training loss", "seconds per epoch"),
@@ -310,6 +307,7 @@ def save_pictures(result, out: Path, lang: str = "en") -> list[str]:
     """Draw predictions and confusion matrix of the test images into `out`; returns the names of the files."""
     from kerasnets import data, plots
 
+    lang = plots.canvas.choose_language(lang)
     names = data.class_names(result.recipe.dataset, lang)
     labels, predicted = result.test_labels, result.predicted
     figures = {
@@ -317,26 +315,44 @@ def save_pictures(result, out: Path, lang: str = "en") -> list[str]:
         "confusion_matrix.png": plots.confusion_matrix(labels, predicted, class_names=names, lang=lang),
     }
     for name, figure in figures.items():
-        label_picture(figure, f"{result.recipe.name}, {result.recipe.dataset}")
+        label_picture(figure, title_of(result.recipe))
         figure.savefig(out / name, dpi=100)
     return list(figures)
 
 
+def title_of(recipe) -> str:
+    """The network and the data set of a recipe, for a picture's title."""
+    return f"{recipe.name}, {recipe.dataset}"
+
+
 def label_picture(figure, text: str) -> None:
-    """Add the network and the data set to a picture's title, in the title's font."""
-    title = figure.texts[0] if figure.get_suptitle() else figure.axes[0].title
-    title.set_text(f"{title.get_text()}: {text}".removeprefix(": "))
-
-
-def save_learning_curves(curves: dict[str, list[float]], out: Path, lang: str = "en", dataset: str = "") -> list[str]:
-    """Draw training losses by epoch, one curve per network, into `out`; returns the name of the file."""
+    """Put the network and the data set over a picture, after its title if it has one for all its panels."""
     from kerasnets import plots
 
-    figure = plots.learning_curves(curves, lang=lang)
-    if dataset:
-        label_picture(figure, dataset)
-    figure.savefig(out / "learning_curves.png", dpi=100)
-    return ["learning_curves.png"]
+    figure.suptitle(f"{figure.get_suptitle()}: {text}".removeprefix(": "), **plots.canvas.text(fontsize=11))
+
+
+def save_learning_curves(
+    losses: dict, out: Path, lang: str, title: str, file: str = "learning_curves.png", log: bool = False
+) -> list[str]:
+    """Draw losses by epoch into a file; returns its name.
+
+    Args:
+        losses: as :func:`plots.learning_curves` takes them, such as ``Result.losses``.
+        out: the folder.
+        lang: language of the labels.
+        title: the network and the data set.
+        file: the name of the file.
+        log: whether the losses have a logarithmic axis.
+    """
+    from kerasnets import plots
+
+    figure = plots.learning_curves(losses, validation=plots.canvas.words(lang)["test"], lang=lang)
+    if log:
+        figure.axes[0].set_yscale("log")
+    label_picture(figure, title)
+    figure.savefig(out / file, dpi=100)
+    return [file]
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -46,7 +46,7 @@ def test_pictures_show_the_arrays_of_the_training_predicted_once(no_data, monkey
     recipe = recipes.find("Net", "fashion_mnist_sample")
     result = cli.train(recipe, tmp_path, 1, 20, 3, arrays=((x, y), (x[:12], y[:12])), verbose=0)
     cli.finish(result, tmp_path)
-    assert calls == ["predict"]
+    assert calls == ["evaluate", "predict"]  # the test after the only epoch is part of fit
     images, labels, predicted = shown["predictions"]
     np.testing.assert_array_equal(images, np.pad(x[:12], ((0, 0), (2, 2), (2, 2)), constant_values=-1))
     np.testing.assert_array_equal(labels, y[:12])

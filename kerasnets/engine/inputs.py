@@ -58,9 +58,11 @@ def check_form(model: keras.Model, x, y=None) -> None:
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     if inputs is not None and len(inputs) > 1:
         return
-    if isinstance(x, list | tuple) and x and as_array(x) is None:
+    if isinstance(x, list | tuple) and x and as_array(x) is None and x[0] is not None:
         raise ValueError(f"The images are a {type(x).__name__} of {len(x)}; expected an array: np.asarray(images).")
-    if isinstance(y, list | tuple) and as_array(y) is None and as_array(x) is not None and len(outputs or "1") == 1:
+    # Arrays in a list are several targets, which a compute_loss of the model's may take of one output.
+    of_numbers = isinstance(y, list | tuple) and not any(hasattr(each, "shape") for each in y)
+    if of_numbers and as_array(x) is not None and len(outputs or "1") == 1:
         raise TypeError(f"The labels are a {type(y).__name__}; expected an array, as np.asarray(labels) gives.")
 
 

@@ -6,13 +6,14 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib import font_manager, rcParams
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -29,6 +30,8 @@ WORDS = {
         "derivative": "derivative",
         "epoch": "Epoch",
         "epoch_seconds": "Seconds per epoch",
+        "all_filters": "The {total} filters of {name}",
+        "all_unit_weights": "Weights of the {total} units of {name}",
         "filters": "First {n} of {total} filters of {name}",
         "unit_weights": "Weights of the first {n} of {total} units of {name}",
         "function": "{} activation function",
@@ -41,6 +44,7 @@ WORDS = {
         "predictions": "Model predictions",
         "shared": "shared",
         "slope": "with slope {} below 0",
+        "test": "test",
         "training": "training",
         "true_label": "True label",
         "validation": "validation",
@@ -52,6 +56,8 @@ WORDS = {
         "derivative": "导数",
         "epoch": "训练周期",
         "epoch_seconds": "每个训练周期的秒数",
+        "all_filters": "{name} 层的全部 {total} 个滤波器",
+        "all_unit_weights": "{name} 层全部 {total} 个单元的权重",
         "filters": "{name} 层的前 {n} 个滤波器（共 {total} 个）",
         "unit_weights": "{name} 层前 {n} 个单元的权重（共 {total} 个）",
         "function": "{} 激活函数",
@@ -64,6 +70,7 @@ WORDS = {
         "predictions": "模型预测结果",
         "shared": "共享",
         "slope": "0 以下斜率为 {} 时",
+        "test": "测试",
         "training": "训练",
         "true_label": "真实标签",
         "validation": "验证",
@@ -183,31 +190,55 @@ def _in_no_font(text: str) -> set[str]:
     return {c for c in set(text) if c != "\n" and not any(font.get_char_index(ord(c)) for font in fonts)}
 
 
-def words(lang: str) -> dict[str, str]:
-    """The labels of the pictures in `lang`; in English, with a warning, if no font has Chinese characters."""
+def choose_language(lang: str, stacklevel: int = 2) -> str:
+    """`lang`; English, with a warning, if no font has Chinese characters."""
     check_known("language", lang, WORDS)
     if find_undrawable("".join(WORDS[lang].values())):
         _warn_once(
             "No font with Chinese characters was found, so the pictures are labelled in English. Install one, on "
-            "Debian and Ubuntu with: apt-get install fonts-noto-cjk"
+            "Debian and Ubuntu with: apt-get install fonts-noto-cjk",
+            stacklevel + 1,
         )
-        lang = "en"
-    return WORDS[lang]
+        return "en"
+    return lang
+
+
+def words(lang: str) -> dict[str, str]:
+    """The labels of the pictures in the language that :func:`choose_language` gives."""
+    return WORDS[choose_language(lang, stacklevel=4)]
 
 
 _said: set[str] = set()
 
 
-def _warn_once(message: str) -> None:
+def _warn_once(message: str, stacklevel: int) -> None:
     """Warn, unless this was said before: a program may draw many pictures."""
     if message not in _said:
         _said.add(message)
-        warnings.warn(message, stacklevel=4)
+        warnings.warn(message, stacklevel=stacklevel)
 
 
 def text(**style: Any) -> dict[str, Any]:
     """Keyword arguments for matplotlib's texts: the fonts, and no mathematics, so that ``$`` is a dollar sign."""
     return {"fontfamily": families(), "parse_math": False, **style}
+
+
+def add_legend(panel: Axes, handles: Iterable[Artist] | None = None, **options: Any) -> None:
+    """Add a legend beside a panel, where it hides no curve, if the figure's layout makes room for it there.
+
+    On a figure without a layout engine, which the caller made, it is where matplotlib finds the most space.
+
+    Args:
+        panel: the Axes.
+        handles: what to list; default: all that has a label in `panel`.
+        options: further ones of ``Axes.legend``.
+    """
+    beside = panel.figure.figure.get_layout_engine() is not None
+    place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "best"}
+    listed = panel.get_legend_handles_labels()[0] if handles is None else list(handles)
+    legend = panel.legend(handles=listed, prop={"family": families()}, **place, **options)
+    for label in legend.get_texts():
+        label.set_parse_math(False)
 
 
 def replace_undrawable(names: Sequence[Any]) -> list[str]:

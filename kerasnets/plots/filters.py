@@ -62,7 +62,9 @@ def weights(
     bar = axes[0].figure.colorbar(scale, ax=axes, shrink=0.9, aspect=max(8, 8 * rows), pad=0.02)
     bar.ax.tick_params(labelfontfamily=canvas.families())
     (name,) = canvas.replace_undrawable([chosen.name])
-    title = words["filters" if kernel.ndim == 4 else "unit_weights"].format(n=len(shown), total=len(filters), name=name)
+    what = "filters" if kernel.ndim == 4 else "unit_weights"
+    title = words[what if len(shown) < len(filters) else f"all_{what}"]
+    title = title.format(n=len(shown), total=len(filters), name=name)
     axes[0].figure.suptitle(title, **canvas.text(fontsize=11))
     return figure
 

@@ -16,7 +16,8 @@ from .graph import list_calls, list_parents, place_calls
 # Sizes of the diagram in inches, and of its text in points.
 BOX, GAP, SIDE, LANE = 0.27, 0.19, 0.12, 0.22
 FONT_SIZE = 9
-LETTER = 0.602 * FONT_SIZE / 72  # a character of DejaVu Sans Mono is 0.602 of the font size wide
+BETWEEN = 4  # characters between two columns of text
+LETTER = 0.66 * FONT_SIZE / 72  # a character of DejaVu Sans Mono is 0.602 of the font size, rounded to whole pixels
 
 
 def architecture(model: Any, *, lang: str = "en", ax: Axes | None = None) -> Figure:
@@ -36,7 +37,7 @@ def architecture(model: Any, *, lang: str = "en", ax: Axes | None = None) -> Fig
     nodes = list_calls(model)
     words = canvas.words(lang)
     layout = _Layout(nodes, _describe_calls(nodes, words))
-    figure, (ax,) = canvas.panels(ax, 1, 1, (layout.width + 0.3, layout.height + 0.55))
+    figure, (ax,) = canvas.panels(ax, 1, 1, (layout.width + 0.3, layout.height + 0.65))
     ax.set(xlim=(-0.02, layout.width + 0.02), ylim=(layout.height + 0.02, -0.02), aspect="equal")
     ax.set_axis_off()
     # On a figure of its own the text has its full size; on the caller's Axes it shrinks with the boxes.
@@ -82,9 +83,9 @@ class _Layout:
         self.cells = cells
         # Chinese characters are about twice as wide as others.
         columns = [[sum(2 if c > "\u2e7f" else 1 for c in row[i]) for row in cells.values()] for i in range(4)]
-        widths = [max(column) + 2 for column in columns]
+        widths = [max(column) + BETWEEN for column in columns]
         self.starts = np.cumsum([0, *widths[:-1]]) * LETTER + SIDE
-        self.box_width = sum(widths) * LETTER + 2 * SIDE - 2 * LETTER
+        self.box_width = sum(widths) * LETTER + 2 * SIDE - BETWEEN * LETTER
         places = place_calls(nodes)
         in_a_row = max(Counter(row for row, _ in places.values()).values())
         rows = max(row for row, _ in places.values()) + 1

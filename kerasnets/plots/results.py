@@ -82,6 +82,7 @@ def learning_curves(
     *,
     xlabel: str | None = None,
     ylabel: str | None = None,
+    validation: str | None = None,
     lang: str = "en",
     ax: Axes | None = None,
 ) -> Figure:
@@ -92,6 +93,7 @@ def learning_curves(
             ``"loss"``; or a dict from names to any of these or to lists of one number per epoch.
         xlabel: label of the horizontal axis, which starts at 1; default: epochs.
         ylabel: label for lists of numbers; default: loss.
+        validation: what to call the ``"val_…"`` numbers; default: validation.
         lang: language of the labels, ``"en"`` or ``"zh"``.
         ax: an Axes to draw on, or to replace with the panels if there are several.
 
@@ -106,30 +108,34 @@ def learning_curves(
     titles = dict(zip(names, canvas.replace_undrawable(names), strict=True))
     word_of = {"loss": words["loss"], "accuracy": words["accuracy"], None: ylabel or words["loss"]}
 
-    figure, axes = canvas.panels(ax, 1, len(quantities), (max(6.0, 4.6 * len(quantities)), 4.0))
+    held_out_too = {name for name, _, held_out, _ in curves if held_out}
+    has_legend = bool(names[0]) or bool(held_out_too)
+    size = max(6.0, 4.6 * len(quantities)) + 1.6 * has_legend
+    figure, axes = canvas.panels(ax, 1, len(quantities), (size, 4.0))
+    (held_out_name,) = canvas.replace_undrawable([validation or words["validation"]])
     for panel, quantity in zip(axes, quantities, strict=True):
-        for name, _, validation, values in (curve for curve in curves if curve[1] == quantity):
+        for name, _, held_out, values in (curve for curve in curves if curve[1] == quantity):
             index = names.index(name)
-            part = words["validation" if validation else "training"]
+            part = held_out_name if held_out else words["training"]
             panel.plot(
                 np.arange(1, len(values) + 1),
                 values,
-                label=f"{titles[name]}, {part}" if name and validation else titles[name] or part,
+                label=f"{titles[name]}, {part}" if name and name in held_out_too else titles[name] or part,
                 color=COLORS[index % len(COLORS)],
                 marker=MARKERS[index % len(MARKERS)],
                 markevery=max(1, len(values) // 15),
-                linestyle="--" if validation else "-",
-                markerfacecolor="white" if validation else None,
+                linestyle="--" if held_out else "-",
+                markerfacecolor="white" if held_out else None,
             )
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         panel.tick_params(labelfontfamily=canvas.families())
         panel.set_xlabel(*canvas.replace_undrawable([xlabel or words["epoch"]]), **canvas.text())
         panel.set_ylabel(*canvas.replace_undrawable([word_of.get(quantity, quantity)]), **canvas.text())
         panel.grid(alpha=0.4)
-        if len(panel.lines) > 1 or titles[names[0]]:
-            legend = panel.legend(prop={"family": canvas.families()})
-            for label in legend.get_texts():
-                label.set_parse_math(False)
+    if has_legend:
+        # The panels share their curves' names and looks.
+        by_label = {str(line.get_label()): line for panel in axes for line in panel.lines}
+        canvas.add_legend(axes[-1], by_label.values())
     return figure
 
 
@@ -153,8 +159,8 @@ def _curves(histories: Any) -> list[tuple[str, str | None, bool, np.ndarray]]:
                 raise ValueError(
                     f"Expected a list of one number per epoch for {what}; got {values.dtype} of shape {values.shape}."
                 )
-            validation = key is not None and key.startswith("val_")
-            curves.append((str(name), key.removeprefix("val_") if key else None, validation, values))
+            held_out = key is not None and key.startswith("val_")
+            curves.append((str(name), key.removeprefix("val_") if key else None, held_out, values))
     if not curves:
         raise ValueError("Expected at least one history; got none.")
     return curves

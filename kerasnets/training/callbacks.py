@@ -106,15 +106,21 @@ class LossLine(_LossSum):
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Keeps the logs and wall-clock seconds of each epoch in :attr:`epochs`, a list of dicts."""
+    """Keeps the logs of each epoch and its wall-clock seconds without validation in :attr:`epochs`, a list of dicts."""
 
     def __init__(self):
         super().__init__()
         self.epochs: list[dict[str, float]] = []
 
     def on_epoch_begin(self, epoch, logs=None):  # noqa: D102
-        self._began = time.perf_counter()
+        self._began, self._validation = time.perf_counter(), 0.0
+
+    def on_test_begin(self, logs=None):  # noqa: D102
+        self._validation_began = time.perf_counter()
+
+    def on_test_end(self, logs=None):  # noqa: D102
+        self._validation += time.perf_counter() - self._validation_began
 
     def on_epoch_end(self, epoch, logs=None):  # noqa: D102
-        seconds = time.perf_counter() - self._began
+        seconds = time.perf_counter() - self._began - self._validation
         self.epochs.append({**{name: float(value) for name, value in logs.items()}, "seconds": seconds})

@@ -25,6 +25,7 @@ from kerasnets.training.recipes import Recipe
 _SHARED = (
     "network", "options", "dataset", "pad", "loss", "loss_options", "optimizer", "optimizer_options", "batch_size",
 )  # fmt: skip
+_TEST_BATCH = 500
 #: The attributes of a result that are not in its ``result.json``.
 _NOT_IN_FILE = ("model", "test_images", "test_labels", "predicted")
 
@@ -44,10 +45,11 @@ class Result:
         train_accuracy: training accuracy in percent, by epoch.
         test_loss: mean loss on the test images.
         test_accuracy: accuracy on the test images, in percent.
-        epoch_seconds: wall-clock seconds, by epoch.
+        epoch_seconds: wall-clock seconds of training, by epoch.
         test_images: the test images as the network takes them, with the recipe's padding.
         test_labels: their classes (n,).
         predicted: the predicted classes (n,).
+        test_losses: mean loss on the test images, by epoch; empty if they were tested at the end only.
     """
 
     model: models.Model | models.Sequential
@@ -64,6 +66,7 @@ class Result:
     test_images: np.ndarray
     test_labels: np.ndarray
     predicted: np.ndarray
+    test_losses: list[float] = dataclasses.field(default_factory=list)
 
     def __repr__(self):
         seconds = float(np.median(self.epoch_seconds))
@@ -72,6 +75,11 @@ class Result:
             f"{self.seed}, {self.backend} on {self.device}: test accuracy {self.test_accuracy:.2f} %, test loss "
             f"{self.test_loss:.4f}, {seconds:.2f} s per epoch)"
         )
+
+    @property
+    def losses(self) -> dict[str, list[float]]:
+        """The training loss by epoch, and the test loss if it is known, as :func:`plots.learning_curves` takes them."""
+        return {"loss": self.train_loss} | ({"val_loss": self.test_losses} if self.test_losses else {})
 
     @property
     def recalls(self) -> np.ndarray:
@@ -145,6 +153,7 @@ def train(
     log_every: int | None = None,
     verbose: int | str = "auto",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    test_each_epoch: bool = False,
 ) -> Result:
     """Run a recipe: build, compile, fit, test.
 
@@ -162,6 +171,7 @@ def train(
             default: 100, or the batches of an epoch if fewer, unless output goes to a terminal or notebook.
         verbose: Keras's ``verbose`` of ``fit`` if no lines are printed; 0 is silent.
         callbacks: further Keras callbacks.
+        test_each_epoch: also test after each epoch, for a learning curve. The training is the same.
 
     Raises:
         ValueError: an argument or the recipe has an invalid value, `out` can't be written to, or its run has already
@@ -178,8 +188,7 @@ def train(
     model.check(x, y, training=(recipe.batch_size, 0.0))
     model.check(x_test, y_test)
 
-    log = EpochLog()
-    step_log = _make_step_log(log_every, verbose, math.ceil(len(x) / recipe.batch_size))
+    log, step_log = EpochLog(), _make_step_log(log_every, verbose, math.ceil(len(x) / recipe.batch_size))
     with contextlib.ExitStack() as stack:
         backups, done = [], 0
         if out is not None:
@@ -188,8 +197,8 @@ def train(
         if done < recipe.epochs:
             model.fit(
                 x, y, batch_size=recipe.batch_size, seed=seed, initial_epoch=done, epochs=recipe.epochs,
-                verbose=0 if step_log else verbose,
-                callbacks=[EpochSeeds(seed), log, *step_log, *callbacks, *backups],
+                verbose=0 if step_log else verbose, validation_data=(x_test, y_test) if test_each_epoch else None,
+                validation_batch_size=_TEST_BATCH, callbacks=[EpochSeeds(seed), log, *step_log, *callbacks, *backups],
             )  # fmt: skip
         result = _test(model, recipe, seed, log, x_test, y_test)
         if out is not None:
@@ -239,11 +248,13 @@ def _resume(backup: Backup, model: keras.Model, recipe: Recipe, out: str | os.Pa
 
 def _test(model: keras.Model, recipe: Recipe, seed: int, log: EpochLog, x: np.ndarray, y: np.ndarray) -> Result:
     """Predict the test images once, and make the result of the run."""
-    labels, size = np.reshape(y, len(y)), 500
+    labels, size = np.reshape(y, len(y)), _TEST_BATCH
     outputs = model.predict(x, batch_size=size, verbose=0)
     predicted = outputs.argmax(axis=1)
     # The mean over batches, as evaluate computes it: a loss with class weights differs between batches.
     losses = [float(to_numpy(model.loss(y[i : i + size], outputs[i : i + size]))) for i in range(0, len(x), size)]
+    # NaN for an epoch before the run was resumed with this test.
+    test_losses = [epoch.get("val_loss", math.nan) for epoch in log.epochs]
     return Result(
         model=model,
         recipe=recipe,
@@ -259,4 +270,5 @@ def _test(model: keras.Model, recipe: Recipe, seed: int, log: EpochLog, x: np.nd
         test_images=x,
         test_labels=labels,
         predicted=predicted,
+        test_losses=test_losses if any("val_loss" in epoch for epoch in log.epochs) else [],
     )

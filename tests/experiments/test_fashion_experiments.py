@@ -14,6 +14,7 @@ import torch
 from processes import ROOT
 
 import kerasnets
+from kerasnets.plots.graph import list_calls
 
 ACTIVE = keras.config.backend()
 SAMPLE = "fashion_mnist_sample"
@@ -225,6 +226,19 @@ def test_graph(network, tmp_path):
         assert (tmp_path / name).exists() != (sentence in text), name
     written = text.split("Written: ")[1].strip().split(", ")
     assert sorted(written) == sorted(str(path) for path in tmp_path.iterdir())
+
+
+def test_plot_model_has_no_loop():
+    spec = importlib.util.spec_from_file_location("graph", ROOT / "experiments" / "graph.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for network in ("ConvNeuralNetwork", "FashionNetwork", "Network2"):
+        model = kerasnets.build(network)
+        copy = module.unshare(model)
+        copy.set_weights(model.get_weights())
+        x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype("float32")
+        np.testing.assert_array_equal(copy.predict(x, verbose=0), model.predict(x, verbose=0))
+        assert len(list_calls(copy)) == len(copy.layers), network
 
 
 @torchviz_s_warning

@@ -299,13 +299,13 @@ def test_learning_curves_of_histories():
     assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("Loss", "Accuracy")
     assert loss.get_xlabel() == "Epoch"
     drawn = {line.get_label(): line for line in loss.lines}
-    assert list(drawn) == ["SGD", "SGD, validation", "Adam", "Adam, validation"]
+    assert list(drawn) == ["SGD, training", "SGD, validation", "Adam, training", "Adam, validation"]
     np.testing.assert_array_equal(drawn["Adam, validation"].get_xydata(), [(1, 4), (2, 3), (3, 2)])
     # Names differ by their markers, training and validation by the line, so that grey will do.
-    assert drawn["SGD"].get_marker() != drawn["Adam"].get_marker()
+    assert drawn["SGD, training"].get_marker() != drawn["Adam, training"].get_marker()
     assert [line.get_linestyle() for line in loss.lines] == ["-", "--", "-", "--"]
-    (alone, _) = plots.learning_curves(history).axes
-    assert [text.get_text() for text in alone.get_legend().get_texts()] == ["training", "validation"]
+    (_, last) = plots.learning_curves(history).axes
+    assert [text.get_text() for text in last.get_legend().get_texts()] == ["training", "validation"]
 
 
 def test_learning_curves_of_lists():
@@ -426,7 +426,8 @@ def test_architecture_stays_readable(lang):
     for box, row in zip(boxes, texts, strict=True):
         row = [text for text in row if text.width]
         assert all(box.x0 < t.x0 and t.x1 < box.x1 and box.y0 <= t.y0 and t.y1 <= box.y1 for t in row)
-        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(row))
+        air = 2.5 * row[0].width / len(ax.texts[4 * boxes.index(box)].get_text())  # two or three characters
+        assert all(a.x1 + air < b.x0 for a, b in itertools.pairwise(row))
     assert all(upper.y0 > lower.y1 for upper, lower in itertools.pairwise(boxes))
     assert min(text.get_fontsize() for text in ax.texts) >= 9
 

@@ -54,20 +54,61 @@ def test_pictures_of_a_training_say_which_network_and_data(tmp_path, monkeypatch
     save = plots.canvas.Picture.savefig
 
     def keep(figure, *arguments, **options):
-        titles.append(figure.get_suptitle() or figure.axes[0].get_title())
+        titles.append(figure.get_suptitle())
         save(figure, *arguments, **options)
 
     monkeypatch.setattr(plots.canvas.Picture, "savefig", keep)
     images, labels = np.zeros((20, 28, 28), "float32"), np.arange(20) % 10
     recipe = kerasnets.recipes.find("FashionNetwork", "fashion_mnist_sample").replace(epochs=1)
     result = kerasnets.train(recipe, arrays=((images, labels), (images, labels)), verbose=0)
-    cli.save_pictures(result, tmp_path)
-    cli.save_learning_curves({"FashionNetwork": result.train_loss}, tmp_path, dataset="fashion_mnist_sample")
-    assert titles == [
-        "Model predictions: FashionNetwork, fashion_mnist_sample",
-        "Normalized confusion matrix: FashionNetwork, fashion_mnist_sample",
-        "fashion_mnist_sample",
+    cli.finish(result, tmp_path)
+    shown = "FashionNetwork, fashion_mnist_sample"
+    assert titles == [f"Model predictions: {shown}", shown, shown]
+
+
+@pytest.mark.parametrize("panels", [1, 2])
+def test_the_legend_of_learning_curves_is_beside_them(panels):
+    both = {"loss": [3.0, 2.0, 1.0], "val_loss": [4.0, 3.0, 2.0]}
+    if panels == 2:
+        both |= {"accuracy": [0.1, 0.2, 0.3], "val_accuracy": [0.0, 0.1, 0.2]}
+    figure = plots.learning_curves({"one network": both, "another network": both}, validation="test")
+    figure.draw_without_rendering()
+    *_, last = figure.axes
+    assert len(figure.axes) == panels
+    legend, frame = last.get_legend(), figure.bbox
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "one network, training",
+        "one network, test",
+        "another network, training",
+        "another network, test",
     ]
+    box = legend.get_window_extent()
+    assert last.get_window_extent().x1 <= box.x0
+    assert box.x1 <= frame.x1
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu", "leaky_relu", "softmax"])
+def test_the_legend_of_an_activation_hides_no_curve(name):
+    figure = plots.activation(name)
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    box = ax.get_legend().get_window_extent()
+    for line in ax.lines:
+        assert not box.count_contains(ax.transData.transform(line.get_xydata())), line.get_label()
+
+
+@pytest.mark.usefixtures("no_chinese_font")
+def test_without_a_chinese_font_the_classes_are_english_too(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        plots, "confusion_matrix", lambda *a, draw=plots.confusion_matrix, **o: (shown.append(o), draw(*a, **o))[1]
+    )
+    images, labels = np.zeros((20, 28, 28), "float32"), np.arange(20) % 10
+    recipe = kerasnets.recipes.find("FashionNetwork", "fashion_mnist_sample").replace(epochs=1)
+    result = kerasnets.train(recipe, arrays=((images, labels), (images, labels)), verbose=0)
+    with pytest.warns(UserWarning, match="labelled in English"):
+        cli.save_pictures(result, tmp_path, "zh")
+    assert shown[0]["class_names"] == kerasnets.data.class_names("fashion_mnist_sample")
 
 
 def test_a_single_epoch_is_a_point():

@@ -108,6 +108,19 @@ def test_results_on_the_test_images_are_those_of_evaluate(options, arrays):
     np.testing.assert_array_equal(result.recalls, shares)
 
 
+def test_the_test_losses_of_each_epoch(arrays):
+    plain = training.train(small(), arrays=arrays, verbose=0)
+    tested = training.train(small(), arrays=arrays, verbose=0, test_each_epoch=True)
+    assert plain.test_losses == []
+    assert plain.losses == {"loss": plain.train_loss}
+    assert tested.train_loss == pytest.approx(plain.train_loss, rel=1e-6)
+    assert len(tested.test_losses) == 2
+    assert tested.test_losses[-1] == pytest.approx(tested.test_loss, rel=1e-5)
+    first = training.train(small(epochs=1), arrays=arrays, verbose=0)
+    assert tested.test_losses[0] == pytest.approx(first.test_loss, rel=1e-5)
+    assert tested.losses == {"loss": tested.train_loss, "val_loss": tested.test_losses}
+
+
 def test_the_same_seed_gives_the_same_run(arrays):
     first, second, other = (training.train(small(), arrays=arrays, seed=s, verbose=0) for s in (2, 2, 3))
     assert first.train_loss == pytest.approx(second.train_loss, rel=1e-6)

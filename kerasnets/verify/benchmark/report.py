@@ -101,7 +101,9 @@ def draw(record: dict[str, Any], path: Path) -> None:
         for row in result["rows"]
         if row["program"] == "kerasnets"
     }
-    plots.bars({network: values for network, values in groups.items() if values}, marked=ours).savefig(path, dpi=100)
+    figure = plots.bars({network: values for network, values in groups.items() if values}, marked=ours)
+    figure.suptitle(record["dataset"], **plots.canvas.text(fontsize=11))
+    figure.savefig(path, dpi=100)
 
 
 def readme_lines(record: dict[str, Any]) -> list[str]:
