@@ -42,11 +42,17 @@ def make_optimizers() -> list[optimizers.Optimizer]:
     ]
 
 
-def make_losses() -> list[losses.CrossEntropyLoss | losses.NLLLoss | losses.MSELoss]:
+def make_losses() -> list[keras.losses.Loss]:
     return [
         losses.CrossEntropyLoss(weight=[1.0] * 10, ignore_index=-1, label_smoothing=0.1),
         losses.NLLLoss(from_probabilities=True),
         losses.MSELoss(reduction="sum"),
+        losses.L1Loss(),
+        losses.SmoothL1Loss(beta=0.5),
+        losses.HuberLoss(delta=2.0),
+        losses.KLDivLoss(reduction="batchmean", log_target=True),
+        losses.BCELoss(weight=[0.5, 2.0]),
+        losses.BCEWithLogitsLoss(pos_weight=[3.0]),
     ]
 
 

@@ -35,7 +35,7 @@ def test_names_of_the_package():
     assert set(kerasnets.__all__) <= attributes_of("kerasnets") | imported
 
 
-@pytest.mark.parametrize("module", ["optimizers", "plots", "schedules"])
+@pytest.mark.parametrize("module", ["losses", "optimizers", "plots", "schedules"])
 def test_names_of_a_module(module):
     # Base classes are used through what is derived from them.
     assert set(getattr(kerasnets, module).__all__) - {"LRSchedule"} <= attributes_of(module)
