@@ -28,6 +28,10 @@ def make_optimizers() -> list[optimizers.Optimizer]:
     drops = schedules.MultiStepLR(1e-3, milestones=[3, 6], steps_per_epoch=steps)
     chosen = schedules.LambdaLR(1e-3, lambda epoch: 0.9**epoch, epochs=5, steps_per_epoch=steps)
     cosine = schedules.CosineAnnealingLR(0.01, T_max=5, steps_per_epoch=steps)
+    start = schedules.ConstantLR(2e-3, factor=0.5, total_iters=3, steps_per_epoch=steps)
+    line = schedules.PolynomialLR(1e-3, total_iters=5, power=0.9, steps_per_epoch=steps)
+    waves = schedules.CyclicLR(1e-3, 1e-2, step_size_up=100, mode="triangular2")
+    products = schedules.MultiplicativeLR(0.02, lambda epoch: 0.95, epochs=5, steps_per_epoch=steps)
     restarts = schedules.CosineAnnealingWarmRestarts(1.0, T_0=2, steps_per_epoch=steps)
     return [
         optimizers.SGD(0.01),
@@ -39,6 +43,10 @@ def make_optimizers() -> list[optimizers.Optimizer]:
         optimizers.RMSprop(chosen),
         optimizers.Adagrad(cosine),
         optimizers.Adadelta(restarts),
+        optimizers.NAdam(start, momentum_decay=0.01),
+        optimizers.RAdam(line, decoupled_weight_decay=True),
+        optimizers.Adamax(waves),
+        optimizers.Muon(products, adjust_lr_fn="match_rms_adamw"),
     ]
 
 

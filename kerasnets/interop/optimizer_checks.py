@@ -128,6 +128,8 @@ def compare_settings(optimizer: Optimizer, groups: list[Group], problems: list[s
 
 
 def _is_same(theirs: Any, ours: Any) -> bool:
+    if theirs is None or isinstance(theirs, str):
+        return bool(theirs == ours)
     try:
         given = to_numbers(theirs)
     except ValueError:
