@@ -71,6 +71,13 @@ def make_layers() -> list[object]:
         layers.Conv2D(8, 3, padding=1),
         layers.BatchNormalization(axis=1, momentum=0.2),
         layers.LeakyReLU(0.1),
+        layers.Conv1D(8, 3, padding=1),
+        layers.Conv2DTranspose(8, 4, strides=2, padding=1),
+        layers.Embedding(100, 8, padding_idx=0, embeddings_initializer=kerasnets.initializers.StandardNormal(seed=0)),
+        layers.GroupNormalization(4),
+        layers.LayerNormalization(axis=(-2, -1)),
+        layers.LSTM(8, torch_layer=1),
+        layers.GRU(8, return_sequences=True),
     ]
 
 

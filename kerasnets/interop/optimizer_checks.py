@@ -11,8 +11,8 @@ import numpy as np
 
 from kerasnets._internal.arguments import check_integer
 from kerasnets._internal.arrays import cast, to_numbers, to_numpy
+from kerasnets.interop.layer_weights import Entry
 from kerasnets.interop.parameter_groups import trained_variables
-from kerasnets.interop.weights import Entry
 from kerasnets.optimizers import Optimizer
 from kerasnets.schedules import LRSchedule
 

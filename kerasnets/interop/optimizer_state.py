@@ -12,9 +12,10 @@ import numpy as np
 
 from kerasnets import optimizers, schedules
 from kerasnets._internal.arrays import to_numpy, to_tensor
+from kerasnets.interop.layer_weights import Entry
 from kerasnets.interop.optimizer_checks import Group, Kept, compare_settings, count_steps, find_rate, scheduled_setting
 from kerasnets.interop.parameter_groups import Names, find_groups, trained_variables
-from kerasnets.interop.weights import Entry, entries, kind_of
+from kerasnets.interop.weights import entries, kind_of
 
 # --- To PyTorch -------------------------------------------------------------------------------------------------------
 

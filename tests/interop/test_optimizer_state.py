@@ -10,8 +10,9 @@ from torch import nn
 
 import kerasnets
 from kerasnets import layers, optimizers, schedules
+from kerasnets.interop.layer_weights import Entry
 from kerasnets.interop.optimizer_state import load_optimizer_state_dict, optimizer_state_dict, scheduler_state_dict
-from kerasnets.interop.weights import Entry, load_state_dict, state_dict
+from kerasnets.interop.weights import load_state_dict, state_dict
 
 
 class Small(nn.Module):
