@@ -109,7 +109,8 @@ def load_state_dict(model: keras.Model, source: Mapping[str, Any] | str | Path, 
         source: a dict of tensors or arrays, a ``.pt``/``.pth`` file (read with ``weights_only=True``) or a
             ``.safetensors`` file (read without PyTorch). It may be a checkpoint with the weights under
             ``"state_dict"``, ``"model_state_dict"`` or ``"model"``. The prefixes ``module.`` and ``_orig_mod.``, which
-            ``DataParallel`` and ``torch.compile`` add, are removed.
+            ``DataParallel`` and ``torch.compile`` add, are removed. A module that the original has under two names is
+            one layer here: second names, of tensors in the same memory, are not unexpected.
         strict: require exactly the model's names. Otherwise the names that match are loaded.
 
     Returns:
@@ -125,7 +126,7 @@ def load_state_dict(model: keras.Model, source: Mapping[str, Any] | str | Path, 
     known = {entry.name: entry for entry in entries(model)}
     given = strip_prefixes(_find_weights(_read(source)), known)
     missing = [name for name, entry in known.items() if name not in given and entry.variable is not None]
-    unexpected = [name for name in given if name not in known]
+    unexpected = _unexpected(given, known)
     values, unfit = [], []
     for name, entry in known.items():
         if name not in given or entry.variable is None:
@@ -176,6 +177,21 @@ def _read(source: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
     if not isinstance(source, str | Path):
         raise TypeError(f"Expected a dict or the path of a file, not {kind_of(source)}.")
     return files.read_weights(source)
+
+
+def _unexpected(given: Mapping[str, Any], known: Mapping[str, Entry]) -> list[str]:
+    """Return the names that the model lacks, without further names of tensors that it has."""
+    taken = {_address(value) for name, value in given.items() if name in known}
+    return [name for name, value in given.items() if name not in known and (_address(value) or name) not in taken]
+
+
+def _address(value: Any) -> tuple | None:
+    """Return where a tensor or array lies in memory, and its shape; None if that says nothing."""
+    if isinstance(value, np.ndarray):
+        place = value.__array_interface__["data"][0]
+    else:
+        place = value.data_ptr() if hasattr(value, "data_ptr") else 0
+    return (place, tuple(value.shape)) if place and value.shape is not None else None
 
 
 def _find_weights(content: Mapping[str, Any]) -> Mapping[str, Any]:
