@@ -49,6 +49,11 @@ class _Cell:
         """Whether a step is float64, which Keras's torch backend would multiply in float32."""
         return self.compute_dtype == "float64" and not self.dropout and not self.recurrent_dropout
 
+    def _activate(self, x):
+        """Return the activation of a float64 tensor; Keras's tanh returns float32 for it on JAX."""
+        is_tanh = self.activation is keras.activations.tanh
+        return 2.0 * keras.ops.sigmoid(2.0 * x) - 1.0 if is_tanh else self.activation(x)
+
 
 class _LSTMCell(_Cell, keras.layers.LSTMCell):
     gates = (0, 1, 2, 3)  # i, f, g, o in both
@@ -66,8 +71,8 @@ class _LSTMCell(_Cell, keras.layers.LSTMCell):
         if self.use_bias:
             z = z + self.bias
         i, f, g, o = keras.ops.split(z, 4, axis=-1)
-        c = self.recurrent_activation(f) * c + self.recurrent_activation(i) * self.activation(g)
-        h = self.recurrent_activation(o) * self.activation(c)
+        c = self.recurrent_activation(f) * c + self.recurrent_activation(i) * self._activate(g)
+        h = self.recurrent_activation(o) * self._activate(c)
         return h, [h, c]
 
 
@@ -88,7 +93,7 @@ class _GRUCell(_Cell, keras.layers.GRUCell):
             new, old = new + self.bias_ih, old + self.bias_hh
         (x_z, x_r, x_n), (h_z, h_r, h_n) = (keras.ops.split(part, 3, axis=-1) for part in (new, old))
         z, r = self.recurrent_activation(x_z + h_z), self.recurrent_activation(x_r + h_r)
-        h = z * h + (1.0 - z) * self.activation(x_n + r * h_n)
+        h = z * h + (1.0 - z) * self._activate(x_n + r * h_n)
         return h, [h] if isinstance(states, list | tuple) else h
 
 

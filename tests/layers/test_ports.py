@@ -10,8 +10,6 @@ from torch import nn
 import kerasnets
 from kerasnets import layers, losses, models, optimizers
 
-TENSORFLOW = keras.config.backend() == "tensorflow"
-
 
 class First(nn.Module):
     """A recurrent module's outputs, without its states."""
@@ -120,6 +118,8 @@ CASES = {
         (5, 3),
     ),
 }
+if keras.config.backend() == "tensorflow":  # which aborts the process in the gradient, with Keras's own layer as well
+    del CASES["transposed smaller kernel"]
 MAPS = ("conv1d", "transposed", "group", "instance", "prelu")
 
 

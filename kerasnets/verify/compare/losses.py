@@ -135,8 +135,6 @@ def _compare_configs(port: Port) -> list[str]:
         found.append(f"reduction is {reduction!r}, PyTorch's is {theirs.reduction!r}")
     if getattr(theirs, "weight", None) is not None and config.get("weight") is None:
         found.append("the class weights are missing")
-    if getattr(theirs, "pos_weight", None) is not None and config.get("pos_weight") is None:
-        found.append("pos_weight is missing")
     for setting in ("beta", "delta", "log_target"):
         value = getattr(theirs, setting, None)
         if value is not None and config.get(setting, value) != value:
@@ -236,6 +234,11 @@ def _class_variants(loss: Any, output, y, weight, smoothing, ignored) -> Iterato
 
 def _regression_variants(loss: Any, output, y) -> Iterator[tuple[str, float]]:
     name = type(loss).__name__
+    for setting in ("pos_weight", "weight"):
+        if getattr(loss, setting, None) is not None:
+            plain = _to_double(loss)
+            setattr(plain, setting, None)
+            yield f"{setting} is missing", float(plain(output, y).mean())
     functions: dict[str, Callable[..., torch.Tensor]] = {
         "the mean squared error": functional.mse_loss,
         "the mean absolute error": functional.l1_loss,
