@@ -21,7 +21,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-class _TorchStream:
+class _TorchStream(keras.initializers.Initializer):
     """Mix-in for an initializer whose numbers are PyTorch's."""
 
     seed: Any

@@ -269,7 +269,7 @@ def _convert_states(optimizer: optimizers.Optimizer, kept: Kept, problems: list[
                 values.append((slot, optimizer.first_value(name, slot)))
                 continue
             try:
-                source = entry if slot.shape else Entry(entry.name, slot)
+                source = entry if len(slot.shape) else Entry(entry.name, slot)
                 values.append((slot, source.convert(given[name], slot.dtype)))
             except ValueError as error:
                 problems.append(f"{name} of {entry.name} {error}")

@@ -200,7 +200,7 @@ class Conv2DTranspose(FanIn, keras.layers.Conv2DTranspose):
             output_padding=output_padding,
             **kwargs,
         )
-        self._border = None
+        self._border: tuple[int, ...] | None = None
         if not isinstance(given, str):
             self._border = _check_sides("padding", given, self.rank, "'valid', 'same', ")
 
@@ -210,6 +210,7 @@ class Conv2DTranspose(FanIn, keras.layers.Conv2DTranspose):
 
     def _cuts(self) -> list[tuple[int, int]]:
         """Return, for height and width, what the full output has more than PyTorch's in front and at the end."""
+        assert self._border is not None
         axes = zip(self.kernel_size, self.dilation_rate, self.strides, strict=True)
         reach = [(d * (k - 1) + 1, s) for k, d, s in axes]
         # Keras fills the output up to the stride.

@@ -29,6 +29,7 @@ class Embedding(Named, keras.layers.Embedding):
         ValueError: `padding_idx` is not the index of a row.
     """
 
+    embeddings_initializer: Any
     padding_idx: int | None = None  # Keras's constructor may build the layer
 
     def __init__(

@@ -10,7 +10,7 @@ from kerasnets._internal.arguments import check_integer
 from kerasnets.layers.base import Named, multiply
 
 
-class _Cell:
+class _Cell(keras.Layer):
     """Mix-in for a Keras cell: the two biases of PyTorch, ``bias_ih`` and ``bias_hh``, as variables of their own."""
 
     #: For each of the gates, in Keras's order, its place in PyTorch.
@@ -82,7 +82,10 @@ class _GRUCell(_Cell, keras.layers.GRUCell):
     @property
     def bias(self):
         """Both biases, as Keras has them: ``(2, 3·units)``."""
-        return keras.ops.stack([self.bias_ih, self.bias_hh]) if self.use_bias else None
+        if not self.use_bias:
+            return None
+        ops = keras.ops  # whose stack doesn't take variables on TensorFlow
+        return ops.concatenate([ops.expand_dims(bias, 0) for bias in (self.bias_ih, self.bias_hh)])
 
     def call(self, inputs, states, training=False):
         if not self._is_plain:
@@ -123,6 +126,13 @@ class _Recurrent(Named):
         # Keras's constructor makes the cell itself, of more arguments than are worth repeating.
         keras_private.replace_layer(self, "cell", self._cell_class.from_config(self.cell.get_config()))
         self.torch_layer = check_integer("torch_layer", torch_layer, 0)
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        """Run the cell over the steps."""
+        if self.compute_dtype != "float64":
+            return super().inner_loop(sequences, initial_state, mask, training=training)
+        # Not by the backend's own loop, which is float32 in part on JAX.
+        return keras.layers.RNN.inner_loop(self, sequences, initial_state, mask, training=training)
 
     def get_config(self):
         """Return the arguments of the constructor."""
