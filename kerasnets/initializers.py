@@ -1,4 +1,4 @@
-"""The initializer that Keras lacks: U(±1/√fan_in), PyTorch's default for weights and biases.
+"""PyTorch's initial values, drawn as PyTorch draws them: U(±1/√fan_in) and N(0, 1).
 
 Others exist in Keras: ``normal_(std=0.01)`` is ``keras.initializers.RandomNormal(stddev=0.01)``, and ``fill_(0)`` is
 ``"zeros"``.
@@ -14,15 +14,41 @@ import numpy as np
 from kerasnets._internal import keras_private
 from kerasnets._internal.torch_random import Generator, global_generator
 
-__all__ = ["FanInUniform"]
+__all__ = ["FanInUniform", "StandardNormal"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
+class _TorchStream(keras.initializers.Initializer):
+    """Mix-in for an initializer whose numbers are PyTorch's."""
+
+    seed: Any
+    #: Whether a call continues the stream of ``keras.utils.set_random_seed``, instead of a seed of its own.
+    continues_stream: bool
+
+    def __init__(self, *args, seed=None, **kwargs):
+        super().__init__(*args, seed=seed, **kwargs)
+        self.continues_stream = seed is None
+
+    def generator(self) -> Generator:
+        """Return where the next numbers come from."""
+        if self.continues_stream:
+            # In a stateless scope Keras only asks for a value to infer shapes from.
+            return global_generator().copy() if keras_private.in_stateless_scope() else global_generator()
+        if isinstance(self.seed, keras.random.SeedGenerator):
+            state = keras.ops.convert_to_numpy(self.seed.next())  # its seed and how often it was asked
+            return Generator(int(np.random.SeedSequence(state.astype("uint32").tolist()).generate_state(1)[0]))
+        return Generator(self.seed)
+
+    def words(self, shape: Sequence[int], dtype: str) -> int:
+        """Return how many 32-bit words of the stream a call takes."""
+        raise NotImplementedError
+
+
 @keras.saving.register_keras_serializable(package="kerasnets")
-class FanInUniform(keras.initializers.VarianceScaling):
+class FanInUniform(_TorchStream, keras.initializers.VarianceScaling):
     """Draws from U(−1/√fan_in, 1/√fan_in), the default of ``torch.nn.Linear`` and ``torch.nn.Conv2d``.
 
     The numbers are PyTorch's own, bit for bit: after ``keras.utils.set_random_seed(s)``, kernels and biases that are
@@ -54,7 +80,6 @@ class FanInUniform(keras.initializers.VarianceScaling):
             raise ValueError(f"`fan_in` must be a positive integer or None; received {fan_in!r}.")
         super().__init__(scale=1 / 3, mode="fan_in", distribution="uniform", seed=seed)
         self.fan_in = fan_in
-        self.continues_stream = seed is None
         self._positions: np.ndarray | None = None
 
     def __call__(self, shape: Sequence[int], dtype: Any = None):
@@ -72,7 +97,7 @@ class FanInUniform(keras.initializers.VarianceScaling):
         # PyTorch's kernels have the outputs first, then the inputs, then height and width.
         order = (len(shape) - 1, len(shape) - 2, *range(len(shape) - 2)) if len(shape) > 1 else (0,)
         drawn_as = tuple(shape[axis] for axis in order)
-        values = self._generator().uniform(drawn_as, -bound, bound, _drawn_type(dtype))
+        values = self.generator().uniform(drawn_as, -bound, bound, _drawn_type(dtype))
         values = values.transpose(np.argsort(order))
         if self._positions is not None:
             values = values[self._positions]
@@ -88,18 +113,44 @@ class FanInUniform(keras.initializers.VarianceScaling):
         changed._positions = positions
         return changed
 
-    def _generator(self) -> Generator:
-        if self.continues_stream:
-            # In a stateless scope Keras only asks for a value to infer shapes from.
-            return global_generator().copy() if keras_private.in_stateless_scope() else global_generator()
-        if isinstance(self.seed, keras.random.SeedGenerator):
-            state = keras.ops.convert_to_numpy(self.seed.next())  # its seed and how often it was asked
-            return Generator(int(np.random.SeedSequence(state.astype("uint32").tolist()).generate_state(1)[0]))
-        return Generator(self.seed)
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         return {"fan_in": self.fan_in, "seed": super().get_config()["seed"]}
+
+    def words(self, shape, dtype):
+        """Return how many 32-bit words of the stream a call takes."""
+        return math.prod(shape) * (2 if _drawn_type(dtype) == "float64" else 1)
+
+
+@keras.saving.register_keras_serializable(package="kerasnets")
+class StandardNormal(_TorchStream, keras.initializers.RandomNormal):
+    """Draws from N(0, 1), the default of ``torch.nn.Embedding``.
+
+    The numbers are PyTorch's own, but for the last bits: those that ``torch.nn.init.normal_`` draws on a CPU, after the
+    same seed, in float32 or float64.
+
+    Args:
+        seed: as in :class:`FanInUniform`.
+    """
+
+    def __init__(self, seed: int | keras.random.SeedGenerator | None = None):
+        super().__init__(mean=0.0, stddev=1.0, seed=seed)
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None):
+        """Draw a tensor of `shape` and `dtype` (the default is ``keras.config.floatx()``)."""
+        dtype = keras.backend.standardize_dtype(dtype)
+        return keras.ops.convert_to_tensor(self.generator().normal(tuple(shape), _drawn_type(dtype)), dtype)
+
+    def words(self, shape, dtype):
+        """Return how many 32-bit words of the stream a call takes."""
+        n = math.prod(shape)
+        if n < 16:
+            return 4 * -(-n // 2)
+        return (n + 16 * (n % 16 > 0)) * (2 if _drawn_type(dtype) == "float64" else 1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return {"seed": super().get_config()["seed"]}
 
 
 def words_drawn(layers: Iterable[keras.Layer]) -> int:
@@ -107,11 +158,18 @@ def words_drawn(layers: Iterable[keras.Layer]) -> int:
     words = 0
     for layer in layers:
         for name, value in vars(layer).items():
-            if isinstance(value, FanInUniform) and value.continues_stream:
-                variable = getattr(layer, name.removesuffix("_initializer"), None)
-                if variable is not None:
-                    words += math.prod(variable.shape) * (2 if _drawn_type(variable.dtype) == "float64" else 1)
+            if isinstance(value, _TorchStream) and value.continues_stream:
+                for variable in _variables_of(layer, name.removesuffix("_initializer")):
+                    words += value.words(variable.shape, variable.dtype)
     return words
+
+
+def _variables_of(layer: keras.Layer, name: str) -> list[keras.Variable]:
+    """The variables that an initializer has drawn: one of its name, or several that begin with it."""
+    variable = getattr(layer, name, None)
+    if isinstance(variable, keras.Variable):
+        return [variable]
+    return [v for n in ("kernel", "ih", "hh") if (v := getattr(layer, f"{name}_{n}", None)) is not None]
 
 
 def _drawn_type(dtype: str) -> str:

@@ -24,6 +24,7 @@ from kerasnets.engine.fallback import is_graph
 from kerasnets.engine.inputs import as_array, check_form, check_images, check_scale, check_type, is_empty
 from kerasnets.engine.labels import loss_with_check
 from kerasnets.engine.mistakes import check_loss_fits, refuse_torch_objects
+from kerasnets.losses.base import ElementLoss
 
 __all__ = ["Model", "Sequential", "accelerate", "load_model"]
 
@@ -182,7 +183,7 @@ class _Checked(_Base):
     def _check_labels(self, loss, labels) -> None:
         shape, classes = tuple(labels.shape), self.output_shape[-1]
         whole = f"({len(labels)},)"
-        if isinstance(loss, losses.MSELoss):
+        if isinstance(loss, ElementLoss):
             whole = str((len(labels), *self.output_shape[1:]))
             right = str(shape) == whole
         else:

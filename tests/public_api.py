@@ -28,6 +28,10 @@ def make_optimizers() -> list[optimizers.Optimizer]:
     drops = schedules.MultiStepLR(1e-3, milestones=[3, 6], steps_per_epoch=steps)
     chosen = schedules.LambdaLR(1e-3, lambda epoch: 0.9**epoch, epochs=5, steps_per_epoch=steps)
     cosine = schedules.CosineAnnealingLR(0.01, T_max=5, steps_per_epoch=steps)
+    start = schedules.ConstantLR(2e-3, factor=0.5, total_iters=3, steps_per_epoch=steps)
+    line = schedules.PolynomialLR(1e-3, total_iters=5, power=0.9, steps_per_epoch=steps)
+    waves = schedules.CyclicLR(1e-3, 1e-2, step_size_up=100, mode="triangular2")
+    products = schedules.MultiplicativeLR(0.02, lambda epoch: 0.95, epochs=5, steps_per_epoch=steps)
     restarts = schedules.CosineAnnealingWarmRestarts(1.0, T_0=2, steps_per_epoch=steps)
     return [
         optimizers.SGD(0.01),
@@ -39,14 +43,24 @@ def make_optimizers() -> list[optimizers.Optimizer]:
         optimizers.RMSprop(chosen),
         optimizers.Adagrad(cosine),
         optimizers.Adadelta(restarts),
+        optimizers.NAdam(start, momentum_decay=0.01),
+        optimizers.RAdam(line, decoupled_weight_decay=True),
+        optimizers.Adamax(waves),
+        optimizers.Muon(products, adjust_lr_fn="match_rms_adamw"),
     ]
 
 
-def make_losses() -> list[losses.CrossEntropyLoss | losses.NLLLoss | losses.MSELoss]:
+def make_losses() -> list[keras.losses.Loss]:
     return [
         losses.CrossEntropyLoss(weight=[1.0] * 10, ignore_index=-1, label_smoothing=0.1),
         losses.NLLLoss(from_probabilities=True),
         losses.MSELoss(reduction="sum"),
+        losses.L1Loss(),
+        losses.SmoothL1Loss(beta=0.5),
+        losses.HuberLoss(delta=2.0),
+        losses.KLDivLoss(reduction="batchmean", log_target=True),
+        losses.BCELoss(weight=[0.5, 2.0]),
+        losses.BCEWithLogitsLoss(pos_weight=[3.0]),
     ]
 
 
@@ -57,6 +71,13 @@ def make_layers() -> list[object]:
         layers.Conv2D(8, 3, padding=1),
         layers.BatchNormalization(axis=1, momentum=0.2),
         layers.LeakyReLU(0.1),
+        layers.Conv1D(8, 3, padding=1),
+        layers.Conv2DTranspose(8, 4, strides=2, padding=1),
+        layers.Embedding(100, 8, padding_idx=0, embeddings_initializer=kerasnets.initializers.StandardNormal(seed=0)),
+        layers.GroupNormalization(4),
+        layers.LayerNormalization(axis=(-2, -1)),
+        layers.LSTM(8, torch_layer=1),
+        layers.GRU(8, return_sequences=True),
     ]
 
 

@@ -16,7 +16,7 @@ def attributes_of(module: str) -> set[str]:
     return {
         node.attr
         for node in ast.walk(TREE)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == module
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", getattr(node.value, "attr", None)) == module
     }
 
 
@@ -35,7 +35,7 @@ def test_names_of_the_package():
     assert set(kerasnets.__all__) <= attributes_of("kerasnets") | imported
 
 
-@pytest.mark.parametrize("module", ["optimizers", "plots", "schedules"])
+@pytest.mark.parametrize("module", ["initializers", "layers", "losses", "optimizers", "plots", "schedules"])
 def test_names_of_a_module(module):
     # Base classes are used through what is derived from them.
     assert set(getattr(kerasnets, module).__all__) - {"LRSchedule"} <= attributes_of(module)

@@ -22,7 +22,12 @@ from kerasnets._internal.arrays import to_numpy
 Layout = str | np.ndarray | None
 
 #: Layers with weights that keep the order of their features.
-_NORMALISATIONS = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
+_NORMALISATIONS = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.PReLU,
+)
 #: Layers that are known to keep the order of their features.
 _ELEMENTWISE = (
     *_NORMALISATIONS,
@@ -142,6 +147,11 @@ def _record(operation, layout: Layout, shape: tuple[int | None, ...], layouts: d
                 f"The layer {operation.name!r} gets feature maps that were reshaped to {layout.shape}, which PyTorch "
                 "has in another order. Flatten them first, or keep the channels as the last axis."
             )
+    if isinstance(operation, keras.layers.GroupNormalization) and isinstance(layout, np.ndarray):
+        raise ValueError(
+            f"The layer {operation.name!r} gets features in groups that PyTorch makes of others: flattened or reshaped "
+            "feature maps have another order there. Normalise the feature maps before they are flattened."
+        )
     normalises = isinstance(operation, keras.layers.LayerNormalization)
     if normalises and isinstance(layout, str) and len(operation.axis) < len(shape) - 1:
         layout = None  # for example channels alone, whose order is the same

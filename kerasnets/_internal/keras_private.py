@@ -104,6 +104,12 @@ def operations_of(model: keras.Model) -> list:
     return model._operations
 
 
+def replace_layer(owner: keras.Layer, name: str, layer: keras.Layer) -> None:
+    """Set the attribute `name` of `owner` to another layer; by itself Keras would go on tracking the former."""
+    owner._tracker.untrack(getattr(owner, name))
+    setattr(owner, name, layer)
+
+
 def all_layers(model: keras.Model) -> list[keras.Layer]:
     """The model and every layer in it, those of nested models included."""
     return model._flatten_layers()

@@ -63,6 +63,32 @@ class Generator:
             low, high = float(np.float32(low)), float(np.float32(high))
         return (share * (high - low) + low).reshape(shape).astype(dtype)
 
+    def normal(self, shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
+        """``torch.empty(shape, dtype=dtype).normal_()``, but for the last bits: Box–Muller on uniform numbers.
+
+        Sixteen numbers are made of sixteen, eight as radii and eight as angles; a rest is made with the fifteen or
+        fewer before it, anew. PyTorch's vectors have another rounding of logarithm and sine. Tensors of fewer than 16
+        numbers are drawn one pair at a time, in float64. (PyTorch keeps the second of a last pair for later; it is
+        lost here.)
+
+        Args:
+            shape: the shape, filled with the last axis running fastest.
+            dtype: ``"float32"`` or ``"float64"``.
+        """
+        n = math.prod(shape)
+        if n < 16:
+            pairs = self.uniform((-(-n // 2), 2), 0.0, 1.0, "float64")
+            radius = np.sqrt(-2 * np.log1p(-pairs[:, 1]))
+            angle = 2 * np.pi * pairs[:, 0]
+            drawn = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:n]
+            return drawn.reshape(shape).astype(dtype)
+        data = self.uniform((n,), 0.0, 1.0, dtype)
+        whole = n - n % 16
+        data[:whole] = _box_muller(data[:whole].reshape(-1, 2, 8)).ravel()
+        if n % 16:
+            data[n - 16 :] = _box_muller(self.uniform((1, 2, 8), 0.0, 1.0, dtype)).ravel()
+        return data.reshape(shape)
+
     def permutation(self, n: int) -> np.ndarray:
         """``torch.randperm(n)``, int64 ``(n,)``: a Fisher–Yates shuffle from the front."""
         steps = (self.words(max(n - 1, 0)) % np.arange(n, 1, -1, dtype=np.uint32)).tolist()
@@ -70,6 +96,13 @@ class Generator:
         for i, step in enumerate(steps):
             order[i], order[i + step] = order[i + step], order[i]
         return np.array(order, dtype=np.int64)
+
+
+def _box_muller(uniform: np.ndarray) -> np.ndarray:
+    """Numbers from N(0, 1) of uniform ones in [0, 1), both of shape ``(blocks, 2, 8)``."""
+    radius = np.sqrt(-2 * np.log(1 - uniform[:, 0]))
+    angle = (2 * np.pi * uniform[:, 1]).astype(uniform.dtype)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
 _chosen: contextvars.ContextVar[Generator | None] = contextvars.ContextVar("kerasnets_generator", default=None)

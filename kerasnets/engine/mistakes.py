@@ -35,7 +35,17 @@ def warn_of(model: keras.Model, text: str) -> None:
 # PyTorch's objects
 
 #: Functions of torch.nn.functional → the class here.
-_FUNCTIONS = {"cross_entropy": "CrossEntropyLoss", "nll_loss": "NLLLoss", "mse_loss": "MSELoss"}
+_FUNCTIONS = {
+    "binary_cross_entropy": "BCELoss",
+    "binary_cross_entropy_with_logits": "BCEWithLogitsLoss",
+    "cross_entropy": "CrossEntropyLoss",
+    "huber_loss": "HuberLoss",
+    "kl_div": "KLDivLoss",
+    "l1_loss": "L1Loss",
+    "mse_loss": "MSELoss",
+    "nll_loss": "NLLLoss",
+    "smooth_l1_loss": "SmoothL1Loss",
+}
 
 
 def refuse_torch_objects(loss, optimizer=None) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from kerasnets._internal.arguments import check_integer
 from kerasnets._internal.arrays import cast, to_numbers, to_numpy
+from kerasnets.interop.layer_weights import Entry
 from kerasnets.interop.parameter_groups import trained_variables
-from kerasnets.interop.weights import Entry
 from kerasnets.optimizers import Optimizer
 from kerasnets.schedules import LRSchedule
 
@@ -128,6 +128,8 @@ def compare_settings(optimizer: Optimizer, groups: list[Group], problems: list[s
 
 
 def _is_same(theirs: Any, ours: Any) -> bool:
+    if theirs is None or isinstance(theirs, str):
+        return bool(theirs == ours)
     try:
         given = to_numbers(theirs)
     except ValueError:

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerasnets import optimizers, schedules
 from kerasnets._internal.arrays import to_numpy, to_tensor
+from kerasnets.interop.layer_weights import Entry
 from kerasnets.interop.optimizer_checks import Group, Kept, compare_settings, count_steps, find_rate, scheduled_setting
 from kerasnets.interop.parameter_groups import Names, find_groups, trained_variables
-from kerasnets.interop.weights import Entry, entries, kind_of
+from kerasnets.interop.weights import entries, kind_of
 
 # --- To PyTorch -------------------------------------------------------------------------------------------------------
 
@@ -103,7 +105,7 @@ def _scheduler_settings(optimizer: optimizers.Optimizer, schedule: schedules.LRS
     if optimizer.cycled is not None and (name := scheduled_setting(optimizer)):
         now = float(to_numpy(schedule.momentum(optimizer.iterations)))
         kept[name] = optimizer.get_torch_settings(cycled=now)[name]
-        if isinstance(schedule, schedules.OneCycleLR):
+        if isinstance(schedule, schedules.OneCycleLR | schedules.CyclicLR):
             kept.update(base_momentum=schedule.base_momentum, max_momentum=schedule.max_momentum)
     return kept
 
@@ -112,10 +114,15 @@ def _parameter_state(optimizer: optimizers.Optimizer, entry: Entry, steps: int) 
     """What PyTorch's optimizer keeps for a parameter; empty for a frozen one."""
     import torch
 
-    state = {name: to_tensor(entry.to_torch(to_numpy(slot))) for name, slot in _slots(optimizer, entry).items()}
+    state = {name: to_tensor(_to_torch(entry, to_numpy(slot))) for name, slot in _slots(optimizer, entry).items()}
     if state and optimizer.torch_counts_steps:
         state["step"] = torch.tensor(float(steps))
     return state
+
+
+def _to_torch(entry: Entry, array: np.ndarray) -> np.ndarray:
+    """Return a state in PyTorch's order: an array like the parameter's, or one number for all of it."""
+    return entry.to_torch(array) if array.ndim else array.copy()
 
 
 # --- From PyTorch -----------------------------------------------------------------------------------------------------
@@ -259,10 +266,11 @@ def _convert_states(optimizer: optimizers.Optimizer, kept: Kept, problems: list[
             continue
         for name, slot in slots.items():
             if not given:  # PyTorch's optimizer has not updated this parameter yet
-                values.append((slot, optimizer.initial_state(slot.shape, slot.dtype)))
+                values.append((slot, optimizer.first_value(name, slot)))
                 continue
             try:
-                values.append((slot, entry.convert(given[name], slot.dtype)))
+                source = entry if len(slot.shape) else Entry(entry.name, slot)
+                values.append((slot, source.convert(given[name], slot.dtype)))
             except ValueError as error:
                 problems.append(f"{name} of {entry.name} {error}")
     return values

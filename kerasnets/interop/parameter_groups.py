@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from kerasnets.interop.weights import Entry, entries, strip_prefixes
+from kerasnets.interop.layer_weights import BUFFERS, Entry
+from kerasnets.interop.weights import entries, strip_prefixes
 from kerasnets.optimizers import Optimizer
 
 #: The parameters' names in PyTorch's order: one list, or one list per parameter group of the optimizer.
@@ -24,7 +25,7 @@ def find_groups(
         ValueError: `names` contain a name twice, lack a trained parameter, or have one that the model lacks.
         TypeError: `names` are not strings.
     """
-    known = {e.name: e for e in entries(model) if e.name.rpartition(".")[2] in ("weight", "bias")}
+    known = {e.name: e for e in entries(model) if e.name.rpartition(".")[2] not in BUFFERS}
     optimizer.build(model.trainable_variables)
     trained = [name for name, entry in known.items() if optimizer.is_built_for(entry.variable)]
     if names is None:

@@ -3,8 +3,9 @@
 >>> kerasnets.load_state_dict(model, "weights.pt")        # or a .safetensors file, or a dict of tensors or arrays
 >>> kerasnets.save_state_dict(model, "weights.pt")        # original.load_state_dict(torch.load("weights.pt")) takes it
 
-This works for every Functional and Sequential model made of the layers in :data:`TABLE`. Three things differ between
-Keras and PyTorch, and each is derived from the model:
+This works for every Functional and Sequential model made of the layers in
+:data:`kerasnets.interop.layer_weights.TABLE`. Three things differ between Keras and PyTorch, and each is derived from
+the model:
 
 - Names: a layer's ``torch_name`` (kerasnets' own layers have one) or its ``name``, then PyTorch's suffix. Layers of a
   nested model have that model's name and a dot as a prefix.
@@ -12,10 +13,7 @@ Keras and PyTorch, and each is derived from the model:
 - The order of flattened features, which :mod:`kerasnets._internal.feature_order` follows through the model's graph.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,112 +21,10 @@ import keras
 import numpy as np
 
 from kerasnets._internal.arguments import find_near, refuse_torch_model
-from kerasnets._internal.arrays import cast, to_numbers, to_numpy
-from kerasnets._internal.feature_order import Layout, layouts_of
+from kerasnets._internal.arrays import to_numpy
+from kerasnets._internal.feature_order import layouts_of
 from kerasnets.interop import files
-
-# --- The mapping ------------------------------------------------------------------------------------------------------
-
-
-def _same(array: np.ndarray, layout: Layout) -> np.ndarray:
-    return array
-
-
-def _linear(kernel: np.ndarray, layout: Layout) -> np.ndarray:
-    """``(in, out)`` → ``(out, in)``, with the inputs in PyTorch's order."""
-    if isinstance(layout, np.ndarray) and layout.ndim == 1:
-        kernel = kernel[np.argsort(layout)]
-    return kernel.T
-
-
-def _convolution(kernel: np.ndarray, layout: Layout) -> np.ndarray:
-    """``(*size, in / groups, out)`` → ``(out, in / groups, *size)``."""
-    return np.moveaxis(kernel, (-1, -2), (0, 1))
-
-
-def _depthwise(kernel: np.ndarray, layout: Layout) -> np.ndarray:
-    """``(*size, in, multiplier)`` → ``(in · multiplier, 1, *size)``: a convolution with one group per channel."""
-    *size, channels, multiplier = kernel.shape
-    return np.moveaxis(kernel, (-2, -1), (0, 1)).reshape(channels * multiplier, 1, *size)
-
-
-def _features(vector: np.ndarray, layout: Layout) -> np.ndarray:
-    """One value per feature (or per channel, whose order is the same), in PyTorch's order."""
-    if isinstance(layout, np.ndarray) and vector.shape == layout.shape == (vector.size,):
-        return vector[np.argsort(layout)]
-    if layout == "channels_last" and vector.ndim > 1:  # of a layer normalization over all axes
-        return np.moveaxis(vector, -1, 0)
-    return vector
-
-
-#: Layers → for each of their variables: the attribute in Keras, the name in PyTorch, and the conversion.
-TABLE = (
-    ((keras.layers.Dense,), (("kernel", "weight", _linear), ("bias", "bias", _same))),
-    (
-        (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D),
-        (("kernel", "weight", _convolution), ("bias", "bias", _same)),
-    ),
-    (
-        (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
-        (("kernel", "weight", _depthwise), ("bias", "bias", _same)),
-    ),
-    (
-        (keras.layers.BatchNormalization,),
-        (
-            ("gamma", "weight", _features),
-            ("beta", "bias", _features),
-            ("moving_mean", "running_mean", _features),
-            ("moving_variance", "running_var", _features),
-        ),
-    ),
-    ((keras.layers.LayerNormalization,), (("gamma", "weight", _features), ("beta", "bias", _features))),
-    ((keras.layers.Embedding,), (("embeddings", "weight", _same),)),
-)
-_COUNTER = "num_batches_tracked"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of a ``state_dict``: its name, the Keras variable (None for batch norm's counter), and the conversion.
-
-    `reorder` only moves elements; :meth:`from_torch` inverts it.
-    """
-
-    name: str
-    variable: keras.Variable | None
-    reorder: Callable[[np.ndarray], np.ndarray] = lambda array: array
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape in PyTorch."""
-        return self.reorder(np.broadcast_to(np.int8(0), self._shape_here)).shape
-
-    @property
-    def _shape_here(self) -> tuple[int, ...]:
-        return () if self.variable is None else tuple(self.variable.shape)
-
-    def to_torch(self, array: np.ndarray) -> np.ndarray:
-        """Convert an array of the variable's shape to PyTorch's shape and order."""
-        return np.array(self.reorder(array), order="C")
-
-    def from_torch(self, array: np.ndarray) -> np.ndarray:
-        """Convert an array in PyTorch's shape and order to the variable's shape."""
-        shape = self._shape_here
-        positions = self.reorder(np.arange(math.prod(shape)).reshape(shape))
-        result = np.empty(math.prod(shape), array.dtype)
-        result[positions.ravel()] = array.ravel()
-        return result.reshape(shape)
-
-    def convert(self, value: Any, dtype: str) -> Any:
-        """Convert PyTorch's tensor or array to a tensor of the backend with this dtype and the variable's shape.
-
-        Raises:
-            ValueError: it has another shape or doesn't hold numbers. The message follows the entry's name.
-        """
-        array = to_numbers(value, f"numbers of shape {self.shape}")
-        if array.shape != self.shape:
-            raise ValueError(f"has shape {array.shape}, expected {self.shape}")
-        return keras.ops.convert_to_tensor(self.from_torch(cast(array, dtype)), dtype)
+from kerasnets.interop.layer_weights import Entry, layer_entries
 
 
 def entries(model: keras.Model) -> list[Entry]:
@@ -152,6 +48,13 @@ def entries(model: keras.Model) -> list[Entry]:
     return list(found.values())
 
 
+def name_of(layer: keras.Layer) -> str:
+    """Return the attribute path of a layer in the original: its ``torch_name`` or its name."""
+    inner = getattr(layer, "forward_layer", None)  # of a Bidirectional, which has no torch_name of its own
+    given = None if inner is None else inner.get_config().get("torch_name")
+    return given or getattr(layer, "torch_name", None) or layer.name
+
+
 def _layers(model: keras.Model, prefix: str = "", seen: set | None = None) -> Iterator[tuple[str, keras.Layer]]:
     """Yield each layer once, with its name in PyTorch, including the layers of nested models."""
     seen = set() if seen is None else seen
@@ -159,44 +62,11 @@ def _layers(model: keras.Model, prefix: str = "", seen: set | None = None) -> It
         if id(layer) in seen:
             continue
         seen.add(id(layer))
-        name = prefix + (getattr(layer, "torch_name", None) or layer.name)
+        name = prefix + name_of(layer)
         if isinstance(layer, keras.Model):
             yield from _layers(layer, f"{name}.", seen)
         else:
             yield name, layer
-
-
-def layer_entries(name: str, layer: keras.Layer, layout: Layout) -> list[Entry]:
-    """Return the entries of one layer.
-
-    Args:
-        name: the attribute path in the original.
-        layer: a built layer.
-        layout: how PyTorch orders the features of the layer's input.
-
-    Raises:
-        TypeError: the layer has weights and is not in TABLE.
-    """
-    if not layer.weights:
-        return []
-    rows = next((rows for classes, rows in TABLE if isinstance(layer, classes)), ())
-    found = []
-    for attribute, suffix, function in rows:
-        variable = getattr(layer, attribute, None)
-        if variable is not None:
-            found.append(Entry(f"{name}.{suffix}", variable, partial(function, layout=layout)))
-    unknown = {id(weight): weight for weight in layer.weights}
-    for entry in found:
-        unknown.pop(id(entry.variable), None)
-    if unknown:
-        known = [cls.__name__ for classes, _ in TABLE for cls in classes]
-        raise TypeError(
-            f"The layer {layer.name!r} ({type(layer).__name__}) has weights with no known counterpart in PyTorch: "
-            f"{', '.join(weight.path for weight in unknown.values())}. The known layers are: {', '.join(known)}."
-        )
-    if isinstance(layer, keras.layers.BatchNormalization):
-        found.append(Entry(f"{name}.{_COUNTER}", None))
-    return found
 
 
 # --- Weights ----------------------------------------------------------------------------------------------------------
@@ -239,7 +109,8 @@ def load_state_dict(model: keras.Model, source: Mapping[str, Any] | str | Path, 
         source: a dict of tensors or arrays, a ``.pt``/``.pth`` file (read with ``weights_only=True``) or a
             ``.safetensors`` file (read without PyTorch). It may be a checkpoint with the weights under
             ``"state_dict"``, ``"model_state_dict"`` or ``"model"``. The prefixes ``module.`` and ``_orig_mod.``, which
-            ``DataParallel`` and ``torch.compile`` add, are removed.
+            ``DataParallel`` and ``torch.compile`` add, are removed. A module that the original has under two names is
+            one layer here: second names, of tensors in the same memory, are not unexpected.
         strict: require exactly the model's names. Otherwise the names that match are loaded.
 
     Returns:
@@ -255,7 +126,7 @@ def load_state_dict(model: keras.Model, source: Mapping[str, Any] | str | Path, 
     known = {entry.name: entry for entry in entries(model)}
     given = strip_prefixes(_find_weights(_read(source)), known)
     missing = [name for name, entry in known.items() if name not in given and entry.variable is not None]
-    unexpected = [name for name in given if name not in known]
+    unexpected = _unexpected(given, known)
     values, unfit = [], []
     for name, entry in known.items():
         if name not in given or entry.variable is None:
@@ -306,6 +177,21 @@ def _read(source: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
     if not isinstance(source, str | Path):
         raise TypeError(f"Expected a dict or the path of a file, not {kind_of(source)}.")
     return files.read_weights(source)
+
+
+def _unexpected(given: Mapping[str, Any], known: Mapping[str, Entry]) -> list[str]:
+    """Return the names that the model lacks, without further names of tensors that it has."""
+    taken = {_address(value) for name, value in given.items() if name in known}
+    return [name for name, value in given.items() if name not in known and (_address(value) or name) not in taken]
+
+
+def _address(value: Any) -> tuple | None:
+    """Return where a tensor or array lies in memory, and its shape; None if that says nothing."""
+    if isinstance(value, np.ndarray):
+        place = value.__array_interface__["data"][0]
+    else:
+        place = value.data_ptr() if hasattr(value, "data_ptr") else 0
+    return (place, tuple(value.shape)) if place and value.shape is not None else None
 
 
 def _find_weights(content: Mapping[str, Any]) -> Mapping[str, Any]:

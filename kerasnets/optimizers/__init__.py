@@ -11,7 +11,7 @@ for ``alpha``).
 Arguments of all of them:
 
 - ``learning_rate``: γ ≥ 0, a schedule of :mod:`kerasnets.schedules` or of Keras, or a function without arguments.
-- ``weight_decay``: λ ≥ 0. It adds λ·θ to the gradient (except in AdamW), unlike the one of Keras's base class.
+- ``weight_decay``: λ ≥ 0. It adds λ·θ to the gradient (except in AdamW and Muon), unlike the one of Keras's base class.
 - ``maximize``: maximize instead of minimize.
 - ``param_groups``: settings for some of the variables: a list of ``{"params": regex, "learning_rate": …,
   "weight_decay": …}``. The regular expression is searched in the variable's path, such as ``"conv1/bias"``. (Begin it
@@ -35,12 +35,29 @@ To add a rule, subclass :class:`Optimizer` in a file of its own; nothing else ne
 from kerasnets.optimizers.adadelta import Adadelta
 from kerasnets.optimizers.adagrad import Adagrad
 from kerasnets.optimizers.adam import Adam, AdamW
+from kerasnets.optimizers.adamax import Adamax
 from kerasnets.optimizers.base import Optimizer
 from kerasnets.optimizers.groups import no_weight_decay
+from kerasnets.optimizers.muon import Muon
+from kerasnets.optimizers.nadam import NAdam
+from kerasnets.optimizers.radam import RAdam
 from kerasnets.optimizers.rmsprop import RMSprop
 from kerasnets.optimizers.sgd import SGD
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "no_weight_decay"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Muon",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "no_weight_decay",
+]
 
 
 def __dir__() -> list[str]:

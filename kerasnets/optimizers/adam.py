@@ -6,11 +6,12 @@ import keras
 from keras import ops
 
 from kerasnets._internal.arguments import check_number
-from kerasnets.optimizers.base import LearningRate, Optimizer, as_given
+from kerasnets.optimizers.base import LearningRate
+from kerasnets.optimizers.betas import BetaOptimizer
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")
-class Adam(Optimizer):
+class Adam(BetaOptimizer):
     """Adaptive moments (``torch.optim.Adam``).
 
     With gradient g (g + λθ with weight decay), at step t = 1, 2, …::
@@ -46,7 +47,6 @@ class Adam(Optimizer):
         "amsgrad": "amsgrad",
         "decoupled_weight_decay": "decoupled_weight_decay",
     }
-    cycled = "beta_1"
 
     def __init__(
         self,
@@ -62,81 +62,40 @@ class Adam(Optimizer):
         clip_grad_value: float | None = None,
         **kwargs: Any,
     ):
-        beta_1, beta_2 = check_number("beta_1", beta_1, below=1.0), check_number("beta_2", beta_2, below=1.0)
         epsilon = check_number("epsilon", epsilon)
-        super().__init__(learning_rate, weight_decay, maximize, param_groups, clip_grad_norm, clip_grad_value, **kwargs)
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            weight_decay=weight_decay,
+            maximize=maximize,
+            param_groups=param_groups,
+            clip_grad_norm=clip_grad_norm,
+            clip_grad_value=clip_grad_value,
+            **kwargs,
+        )
         self.epsilon = epsilon
         self.amsgrad = bool(amsgrad)
-        # The variables hold 1 − β: float32 represents 0.001 to seven digits, but 1 − float32(0.999) only to four.
-        self._one_minus_beta_1 = self.add_scalar("one_minus_beta_1", 1.0 - beta_1)
-        self._one_minus_beta_2 = self.add_scalar("one_minus_beta_2", 1.0 - beta_2)
-        self._betas = (beta_1, beta_2)
-
-    @property
-    def beta_1(self):
-        """β₁, a scalar tensor: the value last set, or the schedule's value at this iteration."""
-        scheduled = self.scheduled_value()
-        return 1.0 - ops.convert_to_tensor(self._one_minus_beta_1) if scheduled is None else scheduled
-
-    @beta_1.setter
-    def beta_1(self, value):
-        self.check_not_scheduled()
-        self._one_minus_beta_1.assign(1.0 - check_number("beta_1", value, below=1.0))
-
-    @property
-    def beta_2(self):
-        """β₂, a scalar tensor."""
-        return 1.0 - ops.convert_to_tensor(self._one_minus_beta_2)
-
-    @beta_2.setter
-    def beta_2(self, value):
-        self._one_minus_beta_2.assign(1.0 - check_number("beta_2", value, below=1.0))
-
-    def set_scheduled_value(self, value):
-        self._one_minus_beta_1.assign(1.0 - value)
 
     @property
     def state_names(self):
         return ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * self.amsgrad
 
-    @staticmethod
-    def _plain_beta(given, one_minus_beta):
-        current = as_given(one_minus_beta, 1.0 - given)
-        return given if current == 1.0 - given else 1.0 - current
-
-    def _bias_correction(self, one_minus_beta):
-        """Return 1 − βᵗ, as −(exp(t·log(1 − (1 − β))) − 1) to keep the digits of a small 1 − β."""
-        step = ops.cast(self.iterations + 1, one_minus_beta.dtype)
-        return -ops.expm1(step * ops.log1p(-ops.convert_to_tensor(one_minus_beta)))
-
     def update_step(self, gradient, variable, learning_rate):
         value, gradient, rate = self.prepare(gradient, variable, learning_rate)
         state, dtype = self.state_of(variable), variable.dtype
-        new_1, new_2 = ops.cast(self._one_minus_beta_1, dtype), ops.cast(self._one_minus_beta_2, dtype)
-        mean, square = ops.convert_to_tensor(state["exp_avg"]), ops.convert_to_tensor(state["exp_avg_sq"])
-        mean = mean + new_1 * (gradient - mean)
-        square = (1.0 - new_2) * square + new_2 * ops.square(gradient)
-        self.assign(state["exp_avg"], mean)
-        self.assign(state["exp_avg_sq"], square)
+        mean = self.update_mean(state["exp_avg"], gradient)
+        square = self.update_square(state["exp_avg_sq"], gradient)
         if self.amsgrad:
             largest = ops.convert_to_tensor(state["max_exp_avg_sq"])
             square = ops.where(largest > square, largest, square)
             self.assign(state["max_exp_avg_sq"], square)
-        correction_1 = ops.cast(self._bias_correction(self._one_minus_beta_1), dtype)
-        correction_2 = ops.cast(ops.sqrt(self._bias_correction(self._one_minus_beta_2)), dtype)
+        correction_1 = ops.cast(self.bias_correction_1(), dtype)
+        correction_2 = ops.cast(ops.sqrt(self.bias_correction_2()), dtype)
         self.assign(variable, value - rate / correction_1 * mean / (ops.sqrt(square) / correction_2 + self.epsilon))
 
     def get_config(self):
-        beta_1 = self._betas[0]
-        if not self.is_momentum_scheduled:
-            beta_1 = self._plain_beta(beta_1, self._one_minus_beta_1)
-        return {
-            **super().get_config(),
-            "beta_1": beta_1,
-            "beta_2": self._plain_beta(self._betas[1], self._one_minus_beta_2),
-            "epsilon": self.epsilon,
-            "amsgrad": self.amsgrad,
-        }
+        return {**super().get_config(), "epsilon": self.epsilon, "amsgrad": self.amsgrad}
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")

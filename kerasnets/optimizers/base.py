@@ -73,7 +73,7 @@ class Optimizer(keras.optimizers.Optimizer):
     #: The argument that a schedule such as OneCycleLR moves, if the rule has one: momentum or beta_1.
     cycled: ClassVar[str | None] = None
     #: Whether weight decay shrinks the variable (AdamW) instead of being added to the gradient.
-    decoupled_weight_decay: ClassVar[bool] = False
+    decoupled_weight_decay: bool = False
 
     def __init__(
         self,
@@ -199,19 +199,24 @@ class Optimizer(keras.optimizers.Optimizer):
         self._group_of = tuple(found)
         super().build(variables)
         self._excluded = tuple(not self._use_weight_decay(variable) for variable in variables)
-        self._state = {
-            name: self.add_optimizer_variables(variables, name, initializer=self.initial_state)
-            for name in self.state_names
-        }
+        self._state = {name: self.create_state(name, variables) for name in self.state_names}
 
     @property
     def state_names(self) -> list[str]:
         """PyTorch's names of the tensors kept for each variable, in the order in which they are saved."""
         raise NotImplementedError(f"{type(self).__name__} must define state_names.")
 
+    def create_state(self, name: str, variables) -> list[keras.Variable]:
+        """Create the state called `name`: one variable for each of `variables`, by default of the same shape."""
+        return self.add_optimizer_variables(variables, name, initializer=self.initial_state)
+
     def initial_state(self, shape, dtype=None):
-        """Return the value of every state tensor before the first step."""
+        """Return the value of a state tensor before the first step."""
         return ops.zeros(shape, dtype)
+
+    def first_value(self, name: str, slot: keras.Variable):
+        """Return the value that the state `slot`, called `name`, has before the first step."""
+        return self.initial_state(slot.shape, slot.dtype)
 
     def is_built_for(self, variable) -> bool:
         """Whether `variable` is one of those that the optimizer was built with."""

@@ -17,26 +17,33 @@ float32's digits when the rate is near zero.
 import keras  # noqa: F401 (before the rest: it loads kerasnets' optimizers, which need LRSchedule)
 
 from kerasnets.schedules.base import LRSchedule
-from kerasnets.schedules.composite import OneCycleLR, ReduceLROnPlateau, SequentialLR
+from kerasnets.schedules.composite import ReduceLROnPlateau, SequentialLR
+from kerasnets.schedules.cycles import CyclicLR, OneCycleLR
 from kerasnets.schedules.decay import (
+    ConstantLR,
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
     ExponentialLR,
-    LambdaLR,
     LinearLR,
     MultiStepLR,
+    PolynomialLR,
     StepLR,
 )
+from kerasnets.schedules.tables import LambdaLR, MultiplicativeLR
 
 __all__ = [
+    "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
     "LRSchedule",
     "LambdaLR",
     "LinearLR",
     "MultiStepLR",
+    "MultiplicativeLR",
     "OneCycleLR",
+    "PolynomialLR",
     "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",

@@ -1,7 +1,7 @@
 """Schedules with one formula for all steps."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -147,47 +147,65 @@ class LinearLR(LRSchedule):
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")
-class LambdaLR(LRSchedule):
-    """Multiply the base rate by a function of the epoch: ηₜ = η₀·λ(t) (``torch.optim.lr_scheduler.LambdaLR``).
+class ConstantLR(LRSchedule):
+    """Multiply the rate by a factor for some epochs (``torch.optim.lr_scheduler.ConstantLR``).
 
-    The function is called in advance for the epochs 0 … `epochs` − 1, and its values are kept, so that the schedule can
-    be compiled and saved. Later epochs have the last value.
+    ηₜ = η₀·factor for t < total_iters, and η₀ afterwards.
 
     Args:
         learning_rate: η₀.
-        lr_lambda: λ, a function of the epoch (an int), or a sequence of its values.
-        epochs: the number of epochs to call `lr_lambda` for (epochs of `steps_per_epoch` optimizer steps).
+        factor: in (0, 1].
+        total_iters: epochs with the factor.
         steps_per_epoch: optimizer steps per ``scheduler.step()``.
 
     Raises:
-        ValueError: an argument is out of range, or a factor is negative or not finite.
+        ValueError: an argument is out of range.
     """
 
-    def __init__(
-        self,
-        learning_rate: float,
-        lr_lambda: Callable[[int], float] | Sequence[float],
-        epochs: int | None = None,
-        steps_per_epoch: int = 1,
-    ):
+    def __init__(self, learning_rate: float, factor: float = 1.0 / 3, total_iters: int = 5, steps_per_epoch: int = 1):
         super().__init__(learning_rate, steps_per_epoch)
-        if callable(lr_lambda):
-            if epochs is None:
-                raise ValueError("LambdaLR needs epochs=…: the number of epochs to call lr_lambda for.")
-            self.factors = [
-                check_number(f"lr_lambda({t})", lr_lambda(t)) for t in range(check_integer("epochs", epochs))
-            ]
-        else:
-            self.factors = [check_number(f"factor {t} of lr_lambda", factor) for t, factor in enumerate(lr_lambda)]
-            if not self.factors or (epochs is not None and epochs != len(self.factors)):
-                raise ValueError(f"lr_lambda has {len(self.factors)} factors; expected {epochs or 'at least 1'}.")
+        self.factor = check_number("factor", factor, above=True)
+        if factor > 1.0:
+            raise ValueError(f"Invalid factor: {factor!r}; expected at most 1.")
+        self.total_iters = check_integer("total_iters", total_iters)
 
     def rate(self, epoch):
-        table = ops.convert_to_tensor([self.learning_rate * factor for factor in self.factors], keras.config.floatx())
-        return ops.take(table, ops.minimum(epoch, len(self.factors) - 1))
+        low, high = (
+            ops.full((), rate, keras.config.floatx()) for rate in (self.learning_rate * self.factor, self.learning_rate)
+        )
+        return ops.where(epoch < self.total_iters, low, high)
 
     def get_config(self):
-        return {**super().get_config(), "lr_lambda": self.factors}
+        return {**super().get_config(), "factor": self.factor, "total_iters": self.total_iters}
+
+
+@keras.saving.register_keras_serializable(package="kerasnets")
+class PolynomialLR(LRSchedule):
+    """Down to 0 as a power of the epochs that are left (``torch.optim.lr_scheduler.PolynomialLR``).
+
+    ηₜ = η₀·(1 − t/n)^power for t ≤ n = total_iters, and 0 afterwards (η₀ with power 0).
+
+    Args:
+        learning_rate: η₀.
+        total_iters: n, the epochs until the rate is 0.
+        power: ≥ 0; 1 is a straight line.
+        steps_per_epoch: optimizer steps per ``scheduler.step()``.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(self, learning_rate: float, total_iters: int = 5, power: float = 1.0, steps_per_epoch: int = 1):
+        super().__init__(learning_rate, steps_per_epoch)
+        self.total_iters = check_integer("total_iters", total_iters)
+        self.power = check_number("power", power)
+
+    def rate(self, epoch):
+        left = as_float(self.total_iters - ops.minimum(epoch, self.total_iters)) / self.total_iters
+        return ops.power(left, self.power) * self.learning_rate
+
+    def get_config(self):
+        return {**super().get_config(), "total_iters": self.total_iters, "power": self.power}
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")

@@ -10,8 +10,9 @@ from torch import nn
 
 import kerasnets
 from kerasnets import layers, optimizers, schedules
+from kerasnets.interop.layer_weights import Entry
 from kerasnets.interop.optimizer_state import load_optimizer_state_dict, optimizer_state_dict, scheduler_state_dict
-from kerasnets.interop.weights import Entry, load_state_dict, state_dict
+from kerasnets.interop.weights import load_state_dict, state_dict
 
 
 class Small(nn.Module):
@@ -53,6 +54,9 @@ RULES = {
     "RMSprop centered": ({"lr": 0.01, "alpha": 0.9, "momentum": 0.5, "centered": True}, {"rho": 0.9}),
     "Adagrad": ({"lr": 0.05, "lr_decay": 0.1, "initial_accumulator_value": 0.2}, {}),
     "Adadelta": ({"lr": 1.0}, {}),
+    "NAdam": ({"lr": 0.01, "weight_decay": 0.01, "decoupled_weight_decay": True}, {}),
+    "RAdam": ({"lr": 0.01}, {}),
+    "Adamax": ({"lr": 0.01}, {}),
 }
 
 
@@ -115,6 +119,30 @@ def refused(model, *messages, error=ValueError):
         assert message in str(caught.value)
     for value, old in zip(values(model), before, strict=True):
         np.testing.assert_array_equal(value, old)
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon needs PyTorch 2.9")
+def test_muons_state_goes_from_pytorch_to_here_and_back():
+    module = nn.Linear(4, 3, bias=False)
+    theirs = torch.optim.Muon(module.parameters(), lr=0.01, adjust_lr_fn="match_rms_adamw")
+    x, y = torch.randn(6, 4), torch.randint(0, 3, (6,))
+    torch_steps(module, theirs, [(x, y)] * 2)
+    model = keras.Sequential([keras.Input((4,)), layers.Linear(3, use_bias=False)])
+    model.compile(optimizers.Muon(0.3, adjust_lr_fn="match_rms_adamw"), kerasnets.losses.CrossEntropyLoss())
+    model.layers[0].kernel.assign(module.weight.detach().numpy().T)
+    names = [f"{model.layers[0].name}.weight"]
+    load_optimizer_state_dict(model, theirs.state_dict(), names)
+    before = module.weight.detach().clone()
+    torch_steps(module, theirs, [(x, y)])
+    keras_steps(model, [(x, y)])
+    step = (module.weight - before).detach().numpy()
+    found = keras.ops.convert_to_numpy(model.layers[0].kernel).T - before.numpy()
+    np.testing.assert_allclose(found, step, atol=0.05 * np.abs(step).max())
+    again = torch.optim.Muon(module.parameters())
+    again.load_state_dict(optimizer_state_dict(model, names))
+    assert again.param_groups[0]["adjust_lr_fn"] == "match_rms_adamw"
+    (kept,), (expected,) = again.state.values(), theirs.state.values()
+    np.testing.assert_allclose(kept["momentum_buffer"], expected["momentum_buffer"], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", RULES)
@@ -180,11 +208,42 @@ SCHEDULES = {
         lambda: schedules.OneCycleLR(0.05, total_steps=12),
         1,
     ),
+    "ConstantLR": (
+        lambda o: torch.optim.lr_scheduler.ConstantLR(o, 0.5, total_iters=3),
+        lambda: schedules.ConstantLR(0.05, 0.5, total_iters=3, steps_per_epoch=2),
+        2,
+    ),
+    "PolynomialLR": (
+        lambda o: torch.optim.lr_scheduler.PolynomialLR(o, total_iters=7, power=2.0),
+        lambda: schedules.PolynomialLR(0.05, total_iters=7, power=2.0, steps_per_epoch=2),
+        2,
+    ),
+    "MultiplicativeLR": (
+        lambda o: torch.optim.lr_scheduler.MultiplicativeLR(o, lambda t: 0.8),
+        lambda: schedules.MultiplicativeLR(0.05, lambda t: 0.8, epochs=9, steps_per_epoch=2),
+        2,
+    ),
+    "CyclicLR": (
+        lambda o: torch.optim.lr_scheduler.CyclicLR(o, 0.01, 0.05, step_size_up=3),
+        lambda: schedules.CyclicLR(0.01, 0.05, step_size_up=3),
+        1,
+    ),
 }
 
 
 @pytest.mark.parametrize(
-    ("case", "rule"), [("StepLR", "SGD"), ("CosineAnnealingLR", "Adam"), ("OneCycleLR", "SGD"), ("OneCycleLR", "Adam")]
+    ("case", "rule"),
+    [
+        ("StepLR", "SGD"),
+        ("CosineAnnealingLR", "Adam"),
+        ("OneCycleLR", "SGD"),
+        ("OneCycleLR", "Adam"),
+        ("ConstantLR", "SGD"),
+        ("PolynomialLR", "NAdam"),
+        ("MultiplicativeLR", "RAdam"),
+        ("CyclicLR", "SGD"),
+        ("CyclicLR", "Adamax"),
+    ],
 )
 def test_the_scheduler_goes_along_both_ways(case, rule):
     torch_schedule, keras_schedule, every = SCHEDULES[case]

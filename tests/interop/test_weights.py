@@ -25,7 +25,8 @@ from torch import nn
 import kerasnets
 from kerasnets import training
 from kerasnets._internal.arrays import cast
-from kerasnets.interop.weights import Entry, load_state_dict, save_state_dict, state_dict
+from kerasnets.interop.layer_weights import Entry
+from kerasnets.interop.weights import load_state_dict, save_state_dict, state_dict
 from kerasnets.training import recipes
 from kerasnets.verify import originals, parity
 
@@ -470,7 +471,46 @@ def test_wrapped_twice_is_reported():
     model, module = small()
     state = module.state_dict()
     with pytest.raises(ValueError, match=r"unexpected: module\.a\.bias$"):
-        load_state_dict(model, {**state, "module.a.bias": state["a.bias"]})
+        load_state_dict(model, {**state, "module.a.bias": state["a.bias"].clone()})
+
+
+class Tied(nn.Module):
+    """One module under two names; PyTorch's state has both."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(3, 3)
+        self.second = self.first
+
+    def forward(self, x):
+        return self.second(torch.relu(self.first(x)))
+
+
+def test_a_module_under_two_names(tmp_path):
+    module = Tied()
+    layer, x = keras.layers.Dense(3, name="first"), keras.Input((3,))
+    model = keras.Model(x, layer(keras.ops.relu(layer(x))))
+    data = np.random.default_rng(0).normal(size=(2, 3)).astype("float32")
+    torch.save(module.state_dict(), tmp_path / "weights.pt")
+    for source in (module.state_dict(), tmp_path / "weights.pt"):
+        layer.kernel.assign(np.zeros((3, 3)))
+        assert load_state_dict(model, source) == ([], [])
+        assert_close(model(data), module(torch.tensor(data)), "float32")
+    untied = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    with pytest.raises(ValueError, match=r"unexpected: second\.weight"):
+        load_state_dict(model, untied)
+
+
+def test_a_separable_convolution_is_two_convolutions():
+    original = nn.Sequential()
+    original.layer = nn.Sequential(nn.Conv2d(3, 6, 3, groups=3, bias=False), nn.Conv2d(6, 4, 1))
+    layer = keras.layers.SeparableConv2D(4, 3, depth_multiplier=2, name="layer", data_format="channels_last")
+    model = keras.Sequential([keras.Input((5, 6, 3)), layer])
+    load_state_dict(model, original.state_dict())
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 6)).astype("float32")
+    expected = original(torch.tensor(x)).movedim(1, -1)
+    assert_close(model(x.transpose(0, 2, 3, 1)), expected, "float32")
+    assert_same_states(state_dict(model), original.state_dict())
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
@@ -761,8 +801,12 @@ def test_models_that_cannot_be_mapped_are_refused():
         state_dict(own)
     with pytest.raises(ValueError, match="build it first"):
         state_dict(keras.Sequential([L.Dense(2)]))
-    with pytest.raises(TypeError, match=r"'memory' \(LSTM\) has weights with no known counterpart"):
+    with pytest.raises(TypeError, match=r"'memory' is Keras's LSTM.* use kerasnets\.layers\.LSTM"):
         state_dict(keras.Sequential([keras.Input((3, 2)), L.LSTM(4, name="memory")]))
+    with pytest.raises(ValueError, match="one slope, or one per channel"):
+        state_dict(keras.Sequential([keras.Input((3, 2)), L.PReLU()]))
+    with pytest.raises(ValueError, match="groups that PyTorch makes of others"):
+        state_dict(keras.Sequential([keras.Input((2, 2, 4)), L.Flatten(), L.GroupNormalization(2)]))
     with pytest.raises(TypeError, match="list"):
         state_dict([])
     maps, vector = keras.Input((2, 2, 3)), keras.Input((12,))

@@ -1,5 +1,6 @@
 """The optimizers against torch.optim, several steps long."""
 
+import contextlib
 import math
 import os
 import subprocess
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from kerasnets import layers, losses, optimizers, schedules
 
 lr_scheduler = torch.optim.lr_scheduler
+needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon needs PyTorch 2.9")
 STEPS = 6
 # Rounding in another order: a few units in the last place a step, of intermediate values up to 10.
 TOLERANCE = {"float64": {"rtol": 1e-11, "atol": 1e-13}, "float32": {"rtol": 5e-6, "atol": 3e-6}}
@@ -167,18 +169,139 @@ def test_adadelta(shapes, rate, rho, epsilon, decay, maximize):
     )
 
 
-RULES = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta")
+@contextlib.contextmanager
+def torch_in(dtype):
+    """PyTorch keeps NAdam's product of momenta in its default type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, dtype))
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
-@pytest.mark.parametrize("name", RULES)
+@hypothesis.given(
+    shapes,
+    rates,
+    st.tuples(st.sampled_from([0.0, 0.3, 0.9]), st.sampled_from([0.5, 0.9, 0.999])),
+    st.sampled_from([1e-8, 1e-3]),
+    decays,
+    st.sampled_from([0.0, 4e-3, 0.5]),
+    booleans,
+    booleans,
+)
+def test_nadam(shapes, rate, betas, epsilon, decay, momentum_decay, maximize, decoupled):
+    options = {
+        "weight_decay": decay,
+        "momentum_decay": momentum_decay,
+        "maximize": maximize,
+        "decoupled_weight_decay": decoupled,
+    }
+    with torch_in("float64"):
+        compare(
+            lambda: optimizers.NAdam(rate, *betas, epsilon=epsilon, **options),
+            lambda p: torch.optim.NAdam(p, lr=rate, betas=betas, eps=epsilon, **options),
+            shapes,
+        )
+
+
+@hypothesis.given(
+    shapes,
+    rates,
+    st.tuples(st.sampled_from([0.0, 0.3, 0.9]), st.sampled_from([0.0, 0.5, 0.9, 0.999])),
+    st.sampled_from([1e-8, 1e-3]),
+    decays,
+    booleans,
+    booleans,
+)
+def test_radam(shapes, rate, betas, epsilon, decay, maximize, decoupled):
+    options = {"weight_decay": decay, "maximize": maximize, "decoupled_weight_decay": decoupled}
+    compare(
+        lambda: optimizers.RAdam(rate, *betas, epsilon=epsilon, **options),
+        lambda p: torch.optim.RAdam(p, lr=rate, betas=betas, eps=epsilon, **options),
+        shapes,
+    )
+
+
+@pytest.mark.parametrize("beta_2", [0.9, 0.99, 0.999, 0.9999])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_radam_over_many_steps(beta_2, dtype):
+    """Its factor, near ρ = 5 and long after, is that of float64 in float32 as well: constant gradients show it."""
+    values, gradients = [np.zeros(())], [[np.ones(())]] * 250
+    expected, _ = run_torch(lambda p: torch.optim.RAdam(p, lr=1.0, betas=(0.9, beta_2)), values, gradients, "float64")
+    with precision(dtype):
+        found = run_keras(optimizers.RAdam(1.0, beta_2=beta_2), values, gradients, dtype)
+    steps, wanted = (np.diff(np.array(history).ravel()) for history in (found, expected))
+    np.testing.assert_allclose(steps, wanted, rtol=1e-8 if dtype == "float64" else 1e-4)
+
+
+@hypothesis.given(
+    shapes,
+    rates,
+    st.tuples(st.sampled_from([0.0, 0.3, 0.9]), st.sampled_from([0.0, 0.5, 0.999])),
+    st.sampled_from([1e-8, 1e-3]),
+    decays,
+    booleans,
+)
+def test_adamax(shapes, rate, betas, epsilon, decay, maximize):
+    options = {"weight_decay": decay, "maximize": maximize}
+    compare(
+        lambda: optimizers.Adamax(rate, *betas, epsilon=epsilon, **options),
+        lambda p: torch.optim.Adamax(p, lr=rate, betas=betas, eps=epsilon, **options),
+        shapes,
+    )
+
+
+@needs_muon
+@hypothesis.given(
+    st.sampled_from([(3, 2), (2, 5), (4, 4)]),
+    st.sampled_from([0.0, 0.9]),
+    st.sampled_from([0.0, 3.0]),
+    st.sampled_from([1, 5]),
+    st.sampled_from([None, "original", "match_rms_adamw", "spectral_unclamped"]),
+    booleans,
+    booleans,
+)
+def test_muon(shape, momentum, decay, steps, adjust, nesterov, embedding):
+    """Kernels, which are PyTorch's transposed, and embeddings, which aren't; to bfloat16's two digits."""
+    values, gradients = draws([shape])
+    options = {
+        "momentum": momentum,
+        "weight_decay": decay,
+        "ns_steps": steps,
+        "adjust_lr_fn": adjust,
+        "nesterov": nesterov,
+        "ns_coefficients": (3.0, -4.0, 2.0),
+    }
+    expected, _ = run_torch(lambda p: torch.optim.Muon(p, lr=0.1, eps=1e-6, **options), values, gradients, "float32")
+
+    def turned(array):
+        return array if embedding else array.T
+
+    variables = [keras.Variable(turned(values[0]), name="embeddings" if embedding else "kernel")]
+    optimizer = optimizers.Muon(0.1, epsilon=1e-6, **options)
+    found = run_keras(optimizer, None, [[turned(g)] for (g,) in gradients], "float32", variables=variables)
+    for (ours,), (theirs,) in zip(found, expected, strict=True):
+        np.testing.assert_allclose(turned(ours), theirs, atol=0.01)
+
+
+def test_muon_takes_matrices_only():
+    with pytest.raises(ValueError, match=r"fc1/bias \(4,\).*Use layers without a bias, or set trainable = False"):
+        optimizers.Muon().build(network().trainable_variables)
+
+
+RULES = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam", "Adamax")
+
+
+@pytest.mark.parametrize("name", [*RULES, pytest.param("Muon", marks=needs_muon)])
 def test_defaults_are_pytorchs(name):
-    defaults = dict(getattr(torch.optim, name)([torch.zeros(1)]).defaults)
+    defaults = dict(getattr(torch.optim, name)([torch.zeros(1, 1)]).defaults)
     config = getattr(optimizers, name)().get_config()
     defaults["beta_1"], defaults["beta_2"] = defaults.pop("betas", (None, None))
     names = {"lr": "learning_rate", "eps": "epsilon", "alpha": "rho"}
     theirs = {names.get(key, key): value for key, value in defaults.items() if value is not None}
     shared = set(theirs) & set(config)
-    assert shared >= {"learning_rate", "weight_decay", "maximize"}
+    assert shared >= {"learning_rate", "weight_decay"}
     assert {key: config[key] for key in shared} == {key: theirs[key] for key in shared}
     assert set(theirs) - shared <= {"capturable", "differentiable", "decoupled_weight_decay"}
 
@@ -189,10 +312,11 @@ def test_hundred_steps_in_float64(name):
     values, gradients = draws([(3, 4), (4,)], steps=100)
     parameters = [torch.tensor(v, requires_grad=True) for v in values]
     theirs = getattr(torch.optim, name)(parameters)
-    for grads in gradients:
-        for parameter, g in zip(parameters, grads, strict=True):
-            parameter.grad = torch.tensor(g)
-        theirs.step()
+    with torch_in("float64"):
+        for grads in gradients:
+            for parameter, g in zip(parameters, grads, strict=True):
+                parameter.grad = torch.tensor(g)
+            theirs.step()
     with precision("float64"):
         optimizer, variables = getattr(optimizers, name)(), variables_of(values, "float64")
         run_keras(optimizer, values, gradients, "float64", variables=variables)
@@ -206,22 +330,23 @@ def test_hundred_steps_in_float64(name):
                 np.testing.assert_allclose(keras.ops.convert_to_numpy(ours), state[key].numpy(), rtol=1e-9, atol=1e-15)
 
 
-@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adam", "AdamW"])
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adam", "AdamW", "NAdam", "RAdam", "Adamax"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_one_cycle_moves_momentum(name, dtype):
     """Rate and momentum (β₁) of every step are PyTorch's, and so are the weights; also from momentum=0."""
     values, gradients = draws([(3, 2), (2,)], steps=10)
     cycle = {"max_lr": 0.3, "total_steps": 10, "base_momentum": 0.7, "max_momentum": 0.95}
-    expected, moved = run_torch(
-        lambda p: getattr(torch.optim, name)(p, lr=0.1),
-        values,
-        gradients,
-        dtype,
-        scheduler=lambda o: lr_scheduler.OneCycleLR(o, **cycle),
-    )
+    with torch_in(dtype):
+        expected, moved = run_torch(
+            lambda p: getattr(torch.optim, name)(p, lr=0.1),
+            values,
+            gradients,
+            dtype,
+            scheduler=lambda o: lr_scheduler.OneCycleLR(o, **cycle),
+        )
     with precision(dtype):
         optimizer = getattr(optimizers, name)(schedules.OneCycleLR(**cycle))
-        key = "beta_1" if name.startswith("Adam") else "momentum"
+        key = "beta_1" if "Adam" in name else "momentum"
         found = [(float(optimizer.learning_rate), float(getattr(optimizer, key)))]
 
         def note(_, optimizer):
@@ -342,7 +467,7 @@ def network(dtype=None):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", ["SGD", "AdamW", "Adadelta"])
+@pytest.mark.parametrize("name", ["SGD", "AdamW", "Adadelta", "Adamax", "RAdam"])
 def test_param_groups(name, dtype):
     """Own rates and decays; the first match counts; a rate set on the way moves the groups' by its ratio."""
     values, gradients = draws([(3, 4), (4,), (4, 2), (2,)])
@@ -610,6 +735,9 @@ def makers():
         "rmsprop": lambda: optimizers.RMSprop(0.01, 0.9, 1e-6, 0.01, 0.5, centered=True),
         "adagrad": lambda: optimizers.Adagrad(table, 0.1, 0.01, 0.2, 1e-6),
         "adadelta": lambda: optimizers.Adadelta(0.5, 0.8, 1e-5, 0.01),
+        "nadam one cycle": lambda: optimizers.NAdam(cycle, weight_decay=0.1, momentum_decay=0.1),
+        "radam": lambda: optimizers.RAdam(0.1, 0.8, 0.9, 1e-6, 0.1, True, clip_grad_norm=1.0),
+        "adamax": lambda: optimizers.Adamax(0.1, 0.8, 0.9, 1e-6, 0.1, param_groups=groups),
     }
 
 

@@ -84,6 +84,49 @@ def test_linear_lr(rate, start, end, total):
     )
 
 
+@hypothesis.given(rates, st.floats(0.01, 1.0), st.integers(1, 15))
+def test_constant_lr(rate, factor, total):
+    agree(schedules.ConstantLR(rate, factor, total), lambda o: lr_scheduler.ConstantLR(o, factor, total), rate, 20)
+
+
+@hypothesis.given(rates, st.integers(1, 15), st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.7]))
+def test_polynomial_lr(rate, total, power):
+    agree(schedules.PolynomialLR(rate, total, power), lambda o: lr_scheduler.PolynomialLR(o, total, power), rate, 20)
+
+
+@hypothesis.given(
+    st.floats(1e-4, 1.0),
+    st.floats(1e-4, 2.0),
+    st.integers(1, 6),
+    st.sampled_from([None, 1, 5]),
+    st.sampled_from(["triangular", "triangular2", "exp_range"]),
+    st.booleans(),
+)
+def test_cyclic_lr(base, highest, up, down, mode, adam):
+    options = {"step_size_up": up, "step_size_down": down, "mode": mode, "gamma": 0.93, "base_momentum": 0.7}
+    kwargs = {"make_optimizer": torch.optim.Adam} if adam else {"momentum": 0.5}
+    expected, momenta = torch_rates(lambda o: lr_scheduler.CyclicLR(o, base, highest, **options), 0.1, 40, **kwargs)
+    schedule = schedules.CyclicLR(base, highest, **options)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
+    assert again.get_config() == schedule.get_config()
+    for dtype, rtol in (("float64", 1e-9), ("float32", 4e-6)):
+        with precision(dtype):
+            for this in (schedule, again):
+                found = np.array([[float(this(t)), float(this.momentum(t))] for t in range(40)]).T
+                np.testing.assert_allclose(found[0], expected, rtol=rtol)
+                np.testing.assert_allclose(found[1], momenta, rtol=rtol)
+
+
+@hypothesis.given(rates, st.integers(5, 25))
+def test_multiplicative_lr(rate, epochs):
+    def factor(epoch):
+        return 0.9 if epoch % 3 else 1.2
+
+    schedule = schedules.MultiplicativeLR(rate, factor, epochs)
+    agree(schedule, lambda o: lr_scheduler.MultiplicativeLR(o, factor), rate, epochs)
+    assert float(schedule(epochs + 3)) == float(schedule(epochs - 1))
+
+
 @hypothesis.given(rates, st.integers(5, 25))
 def test_lambda_lr(rate, epochs):
     def fall(epoch):
@@ -182,7 +225,7 @@ def test_sequential_lr(rate, first, second):
 
 def test_sequential_lr_of_all_kinds():
     """Each kind begins at its own epoch 0, as PyTorch restarts it."""
-    rate, milestones = 0.3, [3, 7, 12, 15, 18]
+    rate, milestones = 0.3, [3, 7, 12, 15, 18, 21, 24]
 
     def make(optimizer):
         parts = [
@@ -192,6 +235,8 @@ def test_sequential_lr_of_all_kinds():
             lr_scheduler.LambdaLR(optimizer, lambda t: 1 / (1 + t)),
             lr_scheduler.LinearLR(optimizer, 0.5, 0.1, 2),
             lr_scheduler.ExponentialLR(optimizer, 0.8),
+            lr_scheduler.ConstantLR(optimizer, 0.5, 2),
+            lr_scheduler.PolynomialLR(optimizer, 3, 2.0),
         ]
         return lr_scheduler.SequentialLR(optimizer, parts, milestones)
 
@@ -202,8 +247,10 @@ def test_sequential_lr_of_all_kinds():
         schedules.LambdaLR(rate, lambda t: 1 / (1 + t), epochs=9),
         schedules.LinearLR(rate, 0.5, 0.1, 2),
         schedules.ExponentialLR(rate, 0.8),
+        schedules.ConstantLR(rate, 0.5, 2),
+        schedules.PolynomialLR(rate, 3, 2.0),
     ]
-    agree(schedules.SequentialLR(parts, milestones), make, rate, 25)
+    agree(schedules.SequentialLR(parts, milestones), make, rate, 30)
 
 
 def test_one_cycle_within_a_sequence():
@@ -242,6 +289,15 @@ def test_steps_per_epoch():
     ("schedule", "make"),
     [
         (schedules.StepLR(0.1, 2), lambda o: lr_scheduler.StepLR(o, 2)),
+        (schedules.PolynomialLR(0.1, 5), lambda o: lr_scheduler.PolynomialLR(o, 5)),
+        (
+            schedules.CyclicLR(0.1, 0.4, 2, cycle_momentum=False),
+            lambda o: lr_scheduler.CyclicLR(o, 0.02, 0.08, 2, cycle_momentum=False),
+        ),
+        (
+            schedules.MultiplicativeLR(0.1, lambda t: 0.8, 9),
+            lambda o: lr_scheduler.MultiplicativeLR(o, lambda t: 0.8),
+        ),
         (schedules.CosineAnnealingLR(0.1, 5, 0.01), lambda o: lr_scheduler.CosineAnnealingLR(o, 5, 0.01)),
         (schedules.LambdaLR(0.1, lambda t: 1 / (t + 1), 9), lambda o: lr_scheduler.LambdaLR(o, lambda t: 1 / (t + 1))),
         (
@@ -277,6 +333,14 @@ def test_rebase(schedule, make):
         (lambda: schedules.LambdaLR(0.1, lambda t: 1.0), "epochs"),
         (lambda: schedules.LambdaLR(0.1, lambda t: 1.0 - t, 3), r"lr_lambda\(2\): -1.0"),
         (lambda: schedules.LambdaLR(0.1, []), "0 factors"),
+        (lambda: schedules.MultiplicativeLR(0.1, lambda t: 1.0), "MultiplicativeLR needs epochs"),
+        (lambda: schedules.MultiplicativeLR(0.1, [0.5], epochs=3), "1 factors; expected 2"),
+        (lambda: schedules.ConstantLR(0.1, 1.5), "factor: 1.5"),
+        (lambda: schedules.ConstantLR(0.1, total_iters=0), "total_iters: 0"),
+        (lambda: schedules.PolynomialLR(0.1, power=-1.0), "power: -1.0"),
+        (lambda: schedules.CyclicLR(0.1, 0.2, 0), "step_size_up: 0"),
+        (lambda: schedules.CyclicLR(0.1, 0.2, mode="square"), "mode='square': expected one of 'triangular'"),
+        (lambda: schedules.CyclicLR(0.0, 0.2).rebase(0.1), "base rate 0"),
         (lambda: schedules.CosineAnnealingLR(0.1, 0), "T_max: 0"),
         (lambda: schedules.CosineAnnealingWarmRestarts(0.1, 5, 0), "T_mult: 0"),
         (lambda: schedules.OneCycleLR(0.1), "total_steps"),

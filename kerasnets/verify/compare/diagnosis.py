@@ -17,11 +17,12 @@ _LAYER_OF = {
     "batch norm": "kerasnets.layers.BatchNormalization",
     "linear": "kerasnets.layers.Linear",
     "convolution": "kerasnets.layers.Conv2D",
-    "layer norm": "keras.layers.LayerNormalization",
-    "group norm": "keras.layers.GroupNormalization",
-    "embedding": "keras.layers.Embedding",
-    "lstm": "keras.layers.LSTM",
-    "gru": "keras.layers.GRU",
+    "layer norm": "kerasnets.layers.LayerNormalization",
+    "group norm": "kerasnets.layers.GroupNormalization",
+    "transposed convolution": "kerasnets.layers.Conv2DTranspose",
+    "embedding": "kerasnets.layers.Embedding",
+    "lstm": "kerasnets.layers.LSTM",
+    "gru": "kerasnets.layers.GRU",
     "attention": "keras.layers.MultiHeadAttention",
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasnets import layers
 from kerasnets.verify.compare.calls import Call
 from kerasnets.verify.compare.finding import Finding, write_number
 from kerasnets.verify.compare.keras_side import KerasCall
@@ -197,12 +198,11 @@ def _kurtosis(values: np.ndarray) -> float:
 
 
 def _mend(call: KerasCall, link: Link) -> str:
+    name = type(call.layer).__name__
     if call.kind == "linear":
         return "use kerasnets.layers.Linear"
-    if call.kind == "convolution" and type(call.layer).__name__ == "Conv2D":
-        return "use kerasnets.layers.Conv2D"
-    if call.kind == "embedding":
-        return "embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0)"
-    if call.kind in ("lstm", "gru", "rnn"):
+    if name in layers.__all__ and not link.is_buffer:
+        return f"use kerasnets.layers.{name}"
+    if call.kind == "rnn":
         return "give kernel_initializer, recurrent_initializer and bias_initializer RandomUniform(±1/√units)"
     return f"give the layer PyTorch's distribution as {link.variable.name}_initializer"

@@ -212,7 +212,10 @@ def _describe_convolution(layer: Any, shape) -> dict[str, Any]:
 def _describe_transposed(layer: Any) -> dict[str, Any]:
     kernel, strides = tuple(layer.kernel_size), tuple(layer.strides)
     crop = tuple((0, min(k - s, 0)) for k, s in zip(kernel, strides, strict=True))  # valid fills up to the stride
-    if layer.padding == "same":
+    if (border := getattr(layer, "_border", None)) is not None:
+        added = layer.output_padding or (0,) * len(border)
+        crop = tuple((p, p - a) for p, a in zip(border, added, strict=True))
+    elif layer.padding == "same":
         totals = [k - s for k, s in zip(kernel, strides, strict=True)]
         crop = tuple((total // 2, total - total // 2) if total > 0 else (0, total) for total in totals)
     return {

@@ -1,6 +1,6 @@
 """Weights from modules to layers: for each Keras variable the parameters that it is made of.
 
-The layers in ``kerasnets.interop.weights.TABLE`` go through that table. Here are the others: recurrent layers,
+The layers in ``kerasnets.interop.layer_weights.TABLE`` go through that table. Here are the others: recurrent layers,
 attention, transposed convolutions, group norm, and parameters of a module's own.
 """
 
@@ -11,9 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasnets import layers as ours
 from kerasnets._internal.arrays import to_numpy
 from kerasnets._internal.feature_order import Layout
-from kerasnets.interop.weights import layer_entries
+from kerasnets.interop.layer_weights import layer_entries
 from kerasnets.verify.compare.calls import Call
 from kerasnets.verify.compare.keras_side import KerasCall
 from kerasnets.verify.compare.match import Match
@@ -172,6 +173,8 @@ def _recurrent(layer: Any, prefix: str, suffix: str, state: Mapping) -> list[Lin
     ]
     if cell.bias is None or names[2] not in state:
         return found
+    if isinstance(layer, ours.LSTM | ours.GRU):
+        return [*found, Link(0, cell.bias_ih, (names[2],), gates), Link(0, cell.bias_hh, (names[3],), gates)]
     both = (names[2], names[3])
     if len(cell.bias.shape) == 2:  # a GRU with reset_after keeps the two apart
         return [*found, Link(0, cell.bias, both, lambda b, c: np.stack([gates(b), gates(c)]))]

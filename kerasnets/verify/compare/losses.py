@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from kerasnets import losses
 from kerasnets._internal.arrays import to_numpy
 from kerasnets.verify.compare.finding import Finding, write_number
 from kerasnets.verify.compare.inputs import Port, to_tensor
@@ -17,8 +18,17 @@ from kerasnets.verify.compare.runs import copy_loss
 #: Largest relative difference of two losses of one output.
 BOUND = 1e-5
 
-#: Loss of PyTorch → what to write.
-_OURS = {"CrossEntropyLoss", "NLLLoss", "MSELoss"}
+#: Settings of PyTorch's losses, which have the same names here, and their defaults.
+_SETTINGS = {
+    "weight": None,
+    "pos_weight": None,
+    "ignore_index": -100,
+    "label_smoothing": 0.0,
+    "reduction": "mean",
+    "beta": 1.0,
+    "delta": 1.0,
+    "log_target": False,
+}
 
 
 def find_loss_causes(port: Port, output: np.ndarray, keras_output: np.ndarray) -> list[Finding]:
@@ -70,16 +80,11 @@ def _target(port: Port) -> Any:
 
 def _mend(loss: Any) -> str:
     name = type(loss).__name__
-    if name not in _OURS:
+    if name not in losses.__all__:
         return f"write PyTorch's {name} with its settings" if isinstance(loss, torch.nn.Module) else ""
     given = [
         f"{setting}={_write(value)}"
-        for setting, default in (
-            ("weight", None),
-            ("ignore_index", -100),
-            ("label_smoothing", 0.0),
-            ("reduction", "mean"),
-        )
+        for setting, default in _SETTINGS.items()
         if (value := getattr(loss, setting, default)) is not None and not _equal(value, default)
     ]
     return f"use kerasnets.losses.{name}({', '.join(given)})"
@@ -130,6 +135,10 @@ def _compare_configs(port: Port) -> list[str]:
         found.append(f"reduction is {reduction!r}, PyTorch's is {theirs.reduction!r}")
     if getattr(theirs, "weight", None) is not None and config.get("weight") is None:
         found.append("the class weights are missing")
+    for setting in ("beta", "delta", "log_target"):
+        value = getattr(theirs, setting, None)
+        if value is not None and config.get(setting, value) != value:
+            found.append(f"{setting} is {write_number(config[setting])}, PyTorch's is {write_number(value)}")
     kinds = {
         "CrossEntropyLoss": "CategoricalCrossentropy",
         "NLLLoss": "CategoricalCrossentropy",
@@ -225,6 +234,11 @@ def _class_variants(loss: Any, output, y, weight, smoothing, ignored) -> Iterato
 
 def _regression_variants(loss: Any, output, y) -> Iterator[tuple[str, float]]:
     name = type(loss).__name__
+    for setting in ("pos_weight", "weight"):
+        if getattr(loss, setting, None) is not None:
+            plain = _to_double(loss)
+            setattr(plain, setting, None)
+            yield f"{setting} is missing", float(plain(output, y).mean())
     functions: dict[str, Callable[..., torch.Tensor]] = {
         "the mean squared error": functional.mse_loss,
         "the mean absolute error": functional.l1_loss,

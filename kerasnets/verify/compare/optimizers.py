@@ -22,13 +22,16 @@ SCALES = (1.0, 0.5, -2.0)
 BOUND = 1e-4
 
 Settings = dict[str, Any]
+#: Names of the same rule.
+_RULES = {"AdamW": "Adam", "Nadam": "NAdam"}
 
 
 def describe_original(optimizer: torch.optim.Optimizer) -> Settings:
     """Settings of PyTorch's optimizer, of its first parameter group."""
     group, name = optimizer.param_groups[0], type(optimizer).__name__
-    found: Settings = {"rule": {"AdamW": "Adam"}.get(name, name), "weight decay": float(group.get("weight_decay", 0.0))}
-    for theirs, shared in (("momentum", "momentum"), ("eps", "epsilon"), ("alpha", "rho"), ("rho", "rho")):
+    found: Settings = {"rule": _RULES.get(name, name), "weight decay": float(group.get("weight_decay", 0.0))}
+    names = {"momentum": "momentum", "eps": "epsilon", "alpha": "rho", "rho": "rho", "momentum_decay": "momentum_decay"}
+    for theirs, shared in names.items():
         if theirs in group:
             found[shared] = float(group[theirs])
     if "betas" in group:
@@ -37,16 +40,18 @@ def describe_original(optimizer: torch.optim.Optimizer) -> Settings:
         if flag in group:
             found[flag] = bool(group[flag])
     if found["weight decay"]:
-        found["weight decay is"] = "decoupled" if group.get("decoupled_weight_decay", name == "AdamW") else "coupled"
+        found["weight decay is"] = (
+            "decoupled" if group.get("decoupled_weight_decay", name in ("AdamW", "Muon")) else "coupled"
+        )
     return found
 
 
 def describe_port(optimizer: keras.optimizers.Optimizer) -> Settings:
     """Settings of Keras's optimizer, under the same names."""
     config, name = optimizer.get_config(), type(optimizer).__name__
-    found: Settings = {"rule": {"AdamW": "Adam"}.get(name, name)}
+    found: Settings = {"rule": _RULES.get(name, name)}
     found["weight decay"] = float(config.get("weight_decay") or 0.0)
-    for setting in ("momentum", "epsilon", "rho", "beta_1", "beta_2"):
+    for setting in ("momentum", "epsilon", "rho", "beta_1", "beta_2", "momentum_decay"):
         if setting in config:
             found[setting] = float(config[setting])
     found.update(_scheduled_at_start(optimizer))
@@ -163,6 +168,7 @@ def _mend(theirs: torch.optim.Optimizer, settings: Settings) -> str:
         ("weight_decay", "weight_decay"),
         ("eps", "epsilon"),
         ("alpha", "rho"),
+        ("momentum_decay", "momentum_decay"),
     ):
         if setting in group and group[setting] != defaults[setting]:
             given.append(f"{key}={write_number(float(group[setting]))}")
@@ -213,6 +219,7 @@ def _compare_settings(theirs: Settings, own: Settings, measured: bool):
         "beta_2",
         "epsilon",
         "rho",
+        "momentum_decay",
         "amsgrad",
         "centered",
         "maximize",

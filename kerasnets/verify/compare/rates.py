@@ -116,12 +116,18 @@ def _mend(port: Port, cause: str) -> str:
         "start_factor",
         "end_factor",
         "total_iters",
+        "factor",
+        "power",
         "T_0",
     ):
         value = getattr(scheduler, key, None)
         if value is not None:
             shown = sorted(value.elements()) if hasattr(value, "elements") else value
             given.append(f"{key}={write_number(shown)}")
+    if name == "CyclicLR":
+        up = round(scheduler.total_size * scheduler.step_ratio)
+        given += [f"max_lr={write_number(float(scheduler.max_lrs[0]))}", f"step_size_up={up}"]
+        given += [f"step_size_down={round(scheduler.total_size) - up}", f"mode={scheduler.mode!r}"]
     if port.steps_per_epoch > 1:
         given.append(f"steps_per_epoch={port.steps_per_epoch}")
     return f"use kerasnets.schedules.{name}({', '.join(given)})"

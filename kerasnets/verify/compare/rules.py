@@ -110,6 +110,9 @@ def mend_setting(kind: str, setting: str, theirs: Mapping[str, Any]) -> str:
     value = theirs.get(setting)
     if kind == "batch norm" and setting in ("epsilon", "momentum", "running variance", "scale", "center"):
         return f"use kerasnets.layers.BatchNormalization{_batch_norm_arguments(theirs)}"
+    if setting == "epsilon" and kind in ("layer norm", "group norm"):
+        name = "LayerNormalization" if kind == "layer norm" else "GroupNormalization"
+        return f"use kerasnets.layers.{name}" + ("" if value == 1e-5 else f"(…, epsilon={write_number(value)})")
     if setting == "padding":
         return _mend_padding(kind, value)
     if setting == "bias":
@@ -165,6 +168,10 @@ def _mend_padding(kind: str, value: Any) -> str:
             return f"put a ZeroPadding{len(amounts)}D({shown}) before it, with padding='valid'"
         return f"put a ZeroPadding{len(value)}D({value}) before it, with padding='valid'"
     if kind == "transposed convolution":
+        if len(value) == 2:
+            front, added = tuple(a for a, _ in value), tuple(a - b for a, b in value)
+            extra = f", output_padding={added}" if any(added) else ""
+            return f"use kerasnets.layers.Conv2DTranspose(…, padding={front}{extra})"
         return f"use padding='valid' and Cropping{len(value)}D({value}) after it"
     return f"pad by {value} before it, with padding='valid'"
 

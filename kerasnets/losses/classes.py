@@ -1,14 +1,5 @@
-"""PyTorch's losses as Keras classes, with its names for the reductions and its weighted means.
+"""The losses on classes: class indices as targets, weights of the classes, a label that doesn't count."""
 
-Pass a loss to ``model.compile(loss=…)``, or call it as ``loss(targets, predictions)``, in Keras's order. All of them
-compute in ``keras.config.floatx()``, but at least in float32, so that labels stay exact.
-
-``fit``'s arguments ``sample_weight`` and ``class_weight`` multiply the losses and don't change the divisor of the mean,
-as in Keras's own losses. A loss's argument `weight` is PyTorch's: it changes the divisor as well. Keras's masks are
-ignored: use the label `ignore_index` for targets that should not count.
-"""
-
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,92 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasnets._internal.arrays import to_numbers, to_numpy
-from kerasnets._internal.show import as_call
-
-__all__ = ["CrossEntropyLoss", "MSELoss", "NLLLoss"]
+from kerasnets._internal.arrays import to_numpy
+from kerasnets.losses.base import Loss, mean, shapes_agree
 
 
-def __dir__() -> list[str]:
-    return __all__
-
-
-REDUCTIONS = ("mean", "sum", "none")
-HALF = ("float16", "bfloat16")
-
-
-class _Loss(keras.losses.Loss):
-    """Base class of the losses: names of the reductions, precision, and alignment of sample weights.
-
-    ``call`` returns one value per element. The reduction is not ``keras.losses.Loss``'s, which aligns sample weights
-    with the last axes and, on the torch backend, divides float64 in float32.
-    """
-
-    def __init__(self, reduction: str = "mean", name: str | None = None, dtype: Any = None):
-        if reduction not in REDUCTIONS:
-            raise ValueError(f"`reduction` must be one of {', '.join(map(repr, REDUCTIONS))}; received {reduction!r}.")
-        dtype = keras.dtype_policies.get(dtype or keras.config.floatx()).compute_dtype
-        super().__init__(name=name, reduction=reduction, dtype="float32" if dtype in HALF else dtype)
-
-    def __call__(self, y_true, y_pred, sample_weight=None):
-        """Return the reduced loss of predictions `y_pred` for targets `y_true`."""
-        y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
-        y_pred = ops.convert_to_tensor(y_pred, dtype=self.dtype)
-        losses = self.call(y_true, y_pred)
-        if sample_weight is not None:
-            losses = losses * self._aligned(ops.convert_to_tensor(sample_weight, dtype=self.dtype), losses)
-        if self.reduction == "none":
-            return losses
-        return _mean(losses) if self.reduction == "mean" else ops.sum(losses)
-
-    def __repr__(self):
-        return as_call(self, self.get_config())
-
-    def _aligned(self, weight, losses):
-        """Return `weight` with as many axes as `losses`; one number per sample belongs to the first axis."""
-        rank = len(losses.shape)
-        if len(weight.shape) == rank + 1 and weight.shape[-1] == 1:
-            weight = ops.squeeze(weight, axis=-1)
-        while len(weight.shape) < rank:
-            weight = ops.expand_dims(weight, axis=-1)
-        pairs = zip(losses.shape, weight.shape, strict=False)
-        if len(weight.shape) != rank or not all(a == b or b in (1, None) or a is None for a, b in pairs):
-            raise ValueError(
-                f"`sample_weight` of shape {tuple(weight.shape)} doesn't fit losses of shape {tuple(losses.shape)}."
-            )
-        return weight
-
-    def check_targets(self, targets: Any, num_classes: int) -> None:
-        """Check targets on the host, before training starts.
-
-        Args:
-            targets: array of numbers.
-            num_classes: the size of the last axis of the predictions; not used here.
-
-        Raises:
-            ValueError: the targets are not numbers.
-        """
-        self._read_targets(targets)
-
-    def _read_targets(self, targets: Any) -> np.ndarray:
-        try:
-            return to_numbers(targets)
-        except ValueError as error:
-            raise ValueError(f"{type(self).__name__}: the array of targets {error}.") from None
-
-
-def _mean(x):
-    """Return the mean of all elements; ``keras.ops.mean`` of float64 is computed in float32 on torch and JAX."""
-    count = math.prod(ops.shape(x))
-    return ops.sum(x) / (count if isinstance(count, int) else ops.cast(count, x.dtype))
-
-
-def _agree(shape, other) -> bool:
-    """Whether two shapes, which may be partly unknown, can be the same."""
-    return len(shape) == len(other) and all(a is None or b is None or a == b for a, b in zip(shape, other, strict=True))
-
-
-class _ClassLoss(_Loss):
+class ClassLoss(Loss):
     """Base class of the losses on classes: class indices as targets, `weight` and `ignore_index`."""
 
     def __init__(
@@ -151,7 +61,7 @@ class _ClassLoss(_Loss):
         """
         if len(y_true.shape) == len(log_p.shape) and y_true.shape[-1] == 1:
             y_true = ops.squeeze(y_true, axis=-1)
-        if not _agree(y_true.shape, log_p.shape[:-1]):
+        if not shapes_agree(y_true.shape, log_p.shape[:-1]):
             raise ValueError(
                 f"Targets of shape {tuple(y_true.shape)} don't fit predictions of shape {tuple(log_p.shape)}: expected "
                 f"a class index for each, shape {tuple(log_p.shape[:-1])}."
@@ -178,7 +88,7 @@ class _ClassLoss(_Loss):
         losses = ops.where(ignored, 0.0, losses)
         if self.reduction == "mean":
             weights = ops.where(ignored, 0.0, weights)
-            losses = losses / _mean(weights)
+            losses = losses / mean(weights)
         return losses
 
     def check_targets(self, targets: Any, num_classes: int) -> None:
@@ -192,7 +102,7 @@ class _ClassLoss(_Loss):
             ValueError: a target is neither a class index in [0, num_classes) nor `ignore_index`; the message gives the
                 first one.
         """
-        targets = self._read_targets(targets)
+        targets = self.read_targets(targets)
         is_class = (targets >= 0) & (targets < num_classes) & (targets == np.floor(targets))
         good = is_class | (targets == self.ignore_index)
         if not good.all():
@@ -209,7 +119,7 @@ class _ClassLoss(_Loss):
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")
-class CrossEntropyLoss(_ClassLoss):
+class CrossEntropyLoss(ClassLoss):
     """``torch.nn.CrossEntropyLoss``: log-softmax and negative log-likelihood of the target class, on logits.
 
     With logits x, classes c of C, target class y, weights w and smoothing ε, the loss of one target is
@@ -258,7 +168,7 @@ class CrossEntropyLoss(_ClassLoss):
     def call(self, y_true, y_pred):
         """Return the unreduced losses; with ``"mean"`` they are scaled so that their plain mean is the loss."""
         log_p = ops.log_softmax(y_pred, axis=-1)
-        if _agree(y_true.shape, y_pred.shape) and y_true.shape[-1] != 1:
+        if shapes_agree(y_true.shape, y_pred.shape) and y_true.shape[-1] != 1:
             return self._probability_loss(y_true, log_p)
         return self._index_loss(y_true, log_p, self.label_smoothing)
 
@@ -287,7 +197,7 @@ class CrossEntropyLoss(_ClassLoss):
             ValueError: a target is neither a class index in [0, num_classes) nor `ignore_index`; the message gives the
                 first one.
         """
-        targets = self._read_targets(targets)
+        targets = self.read_targets(targets)
         if targets.dtype.kind == "f" and targets.ndim > 1 and targets.shape[-1] == num_classes > 1:
             return
         super().check_targets(targets, num_classes)
@@ -298,7 +208,7 @@ class CrossEntropyLoss(_ClassLoss):
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")
-class NLLLoss(_ClassLoss):
+class NLLLoss(ClassLoss):
     """``torch.nn.NLLLoss``: the negative log-likelihood of the target class, on log-probabilities.
 
     With log-probabilities x, target class y and weights w the loss of one target is l = −w_y·x_y, and 0 for a target
@@ -342,32 +252,3 @@ class NLLLoss(_ClassLoss):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         return {**super().get_config(), "from_probabilities": self.from_probabilities}
-
-
-@keras.saving.register_keras_serializable(package="kerasnets")
-class MSELoss(_Loss):
-    """``torch.nn.MSELoss``: (y_pred − y_true)² of each element, averaged over all of them.
-
-    Source: the page ``torch.nn.MSELoss``.
-
-    Args:
-        reduction: ``"mean"``, ``"sum"`` or ``"none"``. With ``"none"`` there is one value per element.
-            (``keras.losses.MeanSquaredError`` averages the last axis first.)
-        name, dtype: as in ``keras.losses.Loss``; 16-bit types are computed in float32.
-
-    Call arguments:
-        y_true, y_pred: numbers of the same shape, ``(batch, …)``.
-        sample_weight: factors of the losses, of shape ``(batch,)`` or the targets' shape; not part of the divisor.
-
-    Raises:
-        ValueError: `reduction` is unknown, or the shapes differ. (PyTorch warns, and broadcasts.)
-    """
-
-    def call(self, y_true, y_pred):
-        """Return the unreduced losses; with ``"mean"`` they are scaled so that their plain mean is the loss."""
-        if not _agree(y_true.shape, y_pred.shape):
-            raise ValueError(
-                f"MSELoss needs targets with the shape of the predictions, {tuple(y_pred.shape)}; received "
-                f"{tuple(y_true.shape)}. Reshape the targets: broadcasting would compare each with every prediction."
-            )
-        return ops.square(y_pred - y_true)

@@ -1,4 +1,4 @@
-"""The losses against ``torch.nn`` itself: values, gradients, and what ``fit`` reports."""
+"""The losses on classes against ``torch.nn`` itself, and what losses share: weights, shapes, what ``fit`` reports."""
 
 import keras
 import numpy as np
@@ -92,20 +92,6 @@ def test_nll_from_probabilities_takes_the_logarithm_first(problem):
         ours = losses.NLLLoss(weight, from_probabilities=True, **arguments)
         theirs = torch.nn.NLLLoss(tensor(weight), **arguments)
         assert_same_loss(ours, theirs, labels, p, dtype, before=torch.log)
-
-
-@given(st.sampled_from([(6,), (2, 1, 3)]), DTYPES, REDUCTIONS, st.integers(0, 1000))
-def test_mse(shape, dtype, reduction, seed):
-    rng = np.random.default_rng(seed)
-    y, x = rng.normal(size=(2, *shape)).astype(dtype)
-    with precision(dtype):
-        leaf = torch.tensor(x, device="cpu", requires_grad=True)
-        expected = torch.nn.MSELoss(reduction=reduction)(leaf, tensor(y))
-        ours = losses.MSELoss(reduction=reduction)
-        assert_close(ours(y, x), expected, dtype)
-        expected.sum().backward()
-        _, (gradient,) = value_and_gradients(lambda x: keras.ops.sum(ours(keras.ops.convert_to_tensor(y), x)), x)
-        assert_close(gradient, leaf.grad, dtype)
 
 
 def test_a_weighted_mean_divides_by_the_sum_of_the_weights():

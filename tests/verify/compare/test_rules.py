@@ -1,0 +1,173 @@
+"""kerasnets.compare knows the rules beside Keras's: ports that use them are the same, and faults are named."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import kerasnets
+from kerasnets import layers, losses, optimizers, schedules
+
+pytestmark = pytest.mark.once
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(6, 4)).astype("float32"), RNG.uniform(size=(6, 3)).astype("float32")
+
+
+def perceptron(activation=None):
+    module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    ends = [nn.Sigmoid()] if activation else []
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Linear(8, activation="tanh"), layers.Linear(3, activation=activation)]
+    )
+    return nn.Sequential(*module, *ends), model
+
+
+LOSSES = [
+    (nn.BCEWithLogitsLoss, losses.BCEWithLogitsLoss, {}),
+    (nn.L1Loss, losses.L1Loss, {"reduction": "sum"}),
+    (nn.SmoothL1Loss, losses.SmoothL1Loss, {"beta": 0.3}),
+    (nn.HuberLoss, losses.HuberLoss, {"delta": 0.3}),
+    (nn.KLDivLoss, losses.KLDivLoss, {"reduction": "batchmean"}),
+    (nn.BCELoss, losses.BCELoss, {}),
+]
+
+
+@pytest.mark.parametrize(("theirs", "ours", "options"), LOSSES)
+def test_losses(theirs, ours, options):
+    module, model = perceptron("sigmoid" if theirs is nn.BCELoss else None)
+    kerasnets.assert_same(module, model, X, Y, loss=(theirs(**options), ours(**options)))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "cause", "mend"),
+    [
+        (
+            nn.BCEWithLogitsLoss(pos_weight=torch.tensor([1.0, 2.0, 5.0])),
+            losses.BCEWithLogitsLoss(),
+            "pos_weight is missing",
+            "use kerasnets.losses.BCEWithLogitsLoss(pos_weight=[1.0, 2.0, 5.0])",
+        ),
+        (
+            nn.SmoothL1Loss(beta=0.25),
+            losses.SmoothL1Loss(beta=0.3),
+            "beta is 0.3, PyTorch's is 0.25",
+            "use kerasnets.losses.SmoothL1Loss(beta=0.25)",
+        ),
+        (
+            nn.HuberLoss(delta=0.25),
+            losses.HuberLoss(delta=0.3),
+            "delta is 0.3, PyTorch's is 0.25",
+            "use kerasnets.losses.HuberLoss(delta=0.25)",
+        ),
+    ],
+)
+def test_a_loss_with_a_fault(theirs, ours, cause, mend):
+    report = kerasnets.compare(*perceptron(), X, Y, loss=(theirs, ours))
+    assert (report.first.where, report.first.cause, report.first.mend) == ("loss", cause, mend)
+
+
+@pytest.mark.parametrize("name", ["NAdam", "RAdam", "Adamax"])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_optimizers(name, decay):
+    module, model = perceptron()
+    theirs = getattr(torch.optim, name)(module.parameters(), lr=0.01, weight_decay=decay)
+    ours = getattr(optimizers, name)(0.01, weight_decay=decay)
+    kerasnets.assert_same(module, model, X, Y, loss=(nn.MSELoss(), losses.MSELoss()), optimizer=(theirs, ours))
+    report = kerasnets.compare(
+        module, model, X, Y, loss=(nn.MSELoss(), losses.MSELoss()), optimizer=(theirs, optimizers.Adam(0.01))
+    )
+    assert f"the rule is Adam, PyTorch's is {name}" in report.first.cause
+    assert report.first.mend.startswith(f"use kerasnets.optimizers.{name}(")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (lambda o: torch.optim.lr_scheduler.PolynomialLR(o, 20, 2.0), lambda: schedules.PolynomialLR(0.01, 20, 2.0)),
+        (lambda o: torch.optim.lr_scheduler.ConstantLR(o, 0.5, 9), lambda: schedules.ConstantLR(0.01, 0.5, 9)),
+        (
+            lambda o: torch.optim.lr_scheduler.CyclicLR(o, 0.001, 0.01, 7),
+            lambda: schedules.CyclicLR(0.001, 0.01, 7),
+        ),
+        (
+            lambda o: torch.optim.lr_scheduler.MultiplicativeLR(o, lambda t: 0.9),
+            lambda: schedules.MultiplicativeLR(0.01, lambda t: 0.9, 60),
+        ),
+    ],
+)
+def test_schedules(theirs, ours):
+    module, model = perceptron()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
+    scheduler = theirs(optimizer)
+    pair = optimizer, optimizers.SGD(ours(), momentum=0.9)
+    kerasnets.assert_same(
+        module, model, X, Y, loss=(nn.MSELoss(), losses.MSELoss()), optimizer=pair, scheduler=(scheduler, None)
+    )
+
+
+class Memory(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.table = nn.Embedding(9, 16)
+        self.memory = getattr(nn, kind)(16, 12, batch_first=True)
+        self.norm = nn.LayerNorm(12)
+        self.head = nn.Linear(12, 3)
+
+    def forward(self, x):
+        return self.head(self.norm(self.memory(self.table(x))[0][:, -1]))
+
+
+def memory(place, kind):
+    return keras.Sequential(
+        [
+            keras.Input((5,), dtype="int32"),
+            place.Embedding(9, 16, name="table"),
+            getattr(place, kind)(12, name="memory"),
+            place.LayerNormalization(name="norm"),
+            layers.Linear(3, name="head"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_recurrent_layers(kind):
+    """Also the initial weights of the embedding and the gates, and one step, which one bias for two would double."""
+    module = Memory(kind)
+    x, y = RNG.integers(0, 9, (6, 5)), RNG.integers(0, 3, 6)
+    arguments = {"loss": (nn.CrossEntropyLoss(), losses.CrossEntropyLoss())}
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    kerasnets.assert_same(module, memory(layers, kind), x, y, optimizer=(optimizer, optimizers.SGD(0.1)), **arguments)
+    report = kerasnets.compare(module, memory(keras.layers, kind), x, y, **arguments)
+    mends = {finding.mend for finding in report.findings}
+    assert {f"use kerasnets.layers.{name}" for name in ("Embedding", "LayerNormalization")} <= mends
+
+
+class Decoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up1 = nn.ConvTranspose2d(3, 4, 4, 2, 1)
+        self.norm = nn.GroupNorm(2, 4)
+        self.up2 = nn.ConvTranspose2d(4, 2, 3, 2, 1, 1)
+
+    def forward(self, x):
+        return self.up2(torch.relu(self.norm(self.up1(x))))
+
+
+def test_transposed_convolutions():
+    def port(border):
+        return keras.Sequential(
+            [
+                keras.Input((4, 4, 3)),
+                layers.Conv2DTranspose(4, 4, strides=2, padding=1, name="up1"),
+                layers.GroupNormalization(2, name="norm"),
+                keras.layers.ReLU(),
+                layers.Conv2DTranspose(2, 3, strides=2, padding=border, output_padding=1, name="up2"),
+            ]
+        )
+
+    module, x = Decoder(), RNG.normal(size=(2, 3, 4, 4)).astype("float32")
+    kerasnets.assert_same(module, port(1), x)
+    found = kerasnets.compare(module, port("same"), x).first
+    assert (found.where, found.cause.partition(" is ")[0]) == ("up2", "padding")
+    assert found.mend == "use kerasnets.layers.Conv2DTranspose(…, padding=(1, 1), output_padding=(1, 1))"
