@@ -1,5 +1,6 @@
 """Checks of images and labels on the host: their form, shape, type and scale."""
 
+import math
 from typing import Any
 
 import keras
@@ -143,7 +144,10 @@ def check_scale(model: keras.Model, images) -> None:
         model: the model.
         images: array or tensor (n, …), of which the first hundred are looked at.
     """
-    if np.prod([int(size) for size in images.shape[1:]]) < 64 or not takes_scaled_images(model):
+    sizes = tuple(images.shape[1:])
+    if None in sizes:
+        return  # ragged
+    if math.prod(map(int, sizes)) < 64 or not takes_scaled_images(model):
         return  # a table of numbers
     sample = to_numpy(images[:100])
     if sample.dtype.kind not in "fiu" or not sample.size:

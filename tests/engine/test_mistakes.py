@@ -1,5 +1,7 @@
 """The classic mistakes are caught before the first step: in fit, in accelerated stock models and in predictor."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -230,6 +232,39 @@ def test_lists_instead_of_arrays(make):
             call(X, Y.tolist(), verbose=0)
     with pytest.raises(TypeError, match="labels are a list"):
         make().fit(X, Y, validation_data=(X, Y.tolist()), verbose=0)
+
+
+class OfTwoTargets(keras.Model):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return super().compute_loss(x, list(y), [y_pred, y_pred], sample_weight, training)
+
+
+def test_what_a_compute_loss_takes_is_left_alone():
+    inputs = keras.Input((4,))
+    model = kerasnets.accelerate(OfTwoTargets(inputs, keras.layers.Dense(1)(inputs)))
+    model.compile("sgd", loss=["mse", "mae"])
+    x = np.ones((8, 4), "float32")
+    with pytest.warns(UserWarning, match="its own compute_loss"):
+        assert model.fit(x, (x[:, :1], x[:, :1]), verbose=0).history["loss"][0] > 0
+
+
+def test_no_images_at_all_is_left_to_keras():
+    inputs = keras.Input((4,))
+    model = kerasnets.accelerate(keras.Model(inputs, keras.layers.Dense(1)(inputs)))
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="not optional"):
+        model.fit([None], np.ones((4, 1)), verbose=0)
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="only TensorFlow has ragged tensors")
+def test_ragged_tensors():
+    import tensorflow as tf
+
+    x = tf.ragged.constant([[1.0], [2.0, 3.0]])
+    model = kerasnets.accelerate(keras.Sequential([keras.Input((None,)), keras.layers.ReLU()]))
+    model.compile("sgd", loss=lambda y, outputs: 0.0)
+    with warnings.catch_warnings(action="ignore"):  # no trainable weights, and a loss of the user's
+        assert model.fit(x, x, verbose=0).history["loss"] == [0.0]
 
 
 class Original(torch.nn.Module):
