@@ -186,12 +186,14 @@ def _unexpected(given: Mapping[str, Any], known: Mapping[str, Entry]) -> list[st
 
 
 def _address(value: Any) -> tuple | None:
-    """Return where a tensor or array lies in memory, and its shape; None if that says nothing."""
+    """Return where a tensor or array lies in memory, its shape and strides; None if that says nothing."""
     if isinstance(value, np.ndarray):
-        place = value.__array_interface__["data"][0]
+        place, strides = value.__array_interface__["data"][0], value.strides
+    elif str(getattr(value, "layout", None)) == "torch.strided":  # a sparse tensor has no address
+        place, strides = value.data_ptr(), value.stride()
     else:
-        place = value.data_ptr() if hasattr(value, "data_ptr") else 0
-    return (place, tuple(value.shape)) if place and value.shape is not None else None
+        return None
+    return (place, tuple(value.shape), tuple(strides)) if place else None
 
 
 def _find_weights(content: Mapping[str, Any]) -> Mapping[str, Any]:
