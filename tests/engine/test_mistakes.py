@@ -201,7 +201,7 @@ def test_a_layer_of_the_users_may_return_anything():
     [
         (torch.nn.CrossEntropyLoss(), r"torch.nn.CrossEntropyLoss; .* kerasnets.losses.CrossEntropyLoss\(\)"),
         (torch.nn.functional.nll_loss, r"torch.nn.functional.nll_loss; .* kerasnets.losses.NLLLoss\(\)"),
-        (torch.nn.L1Loss(), "torch.nn.L1Loss; expected a Keras loss, here one of kerasnets.losses"),
+        (torch.nn.SoftMarginLoss(), "torch.nn.SoftMarginLoss; expected a Keras loss, here one of kerasnets.losses"),
     ],
 )
 def test_pytorchs_losses(loss, message):

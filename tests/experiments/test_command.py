@@ -108,7 +108,10 @@ def test_ctrl_c_ends_with_the_command_that_goes_on(tmp_path):
         sys.executable, "experiments/fashion_network.py", "--dataset", SAMPLE, "--epochs", "500", "--out",
         str(tmp_path / "a folder"),
     ]  # fmt: skip
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background ignores it
+    )  # fmt: skip
     backup = tmp_path / "a folder" / "backup"
     while process.poll() is None and not any(backup.glob("epoch-*.backup")):
         time.sleep(0.1)

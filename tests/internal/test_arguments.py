@@ -54,7 +54,7 @@ def test_names_of_weights_that_do_not_fit_get_the_near_one():
     model = kerasnets.build("FashionNetwork", hidden=(4,))
     state = kerasnets.state_dict(model)
     state["hiden1.weight"] = state.pop("hidden1.weight")
-    state["something.else"] = state["output.bias"]
+    state["something.else"] = state["output.bias"].copy()  # the same array would be a second name
     with pytest.raises(
         ValueError, match=r"unexpected: hiden1.weight \(did you mean hidden1.weight\?\); something.else$"
     ):
