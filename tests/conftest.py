@@ -1,6 +1,7 @@
 """Settings of the whole test run: import order, device, hypothesis, and the skips that need a reason."""
 
 import os
+import signal
 
 # The oracle first: TensorFlow imported before torchvision (and its Triton) aborts the process.
 import torchvision  # noqa: F401  # isort: skip
@@ -21,6 +22,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without it
     kerasnets.set_device(config.getoption("--device"))
     if config.getoption("--device") == "gpu":  # where PyTorch's convolutions and JAX's products are in TF32 by default
         kerasnets.backend.set_precision("float32")
