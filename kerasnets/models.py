@@ -319,7 +319,7 @@ def load_model(path, **kwargs) -> keras.Model:
         The model, compiled as it was saved, with its optimizer's state.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: the file is damaged, is not a model file, or contains a class that Keras doesn't know.
     """
     path = check_path("path", path)

@@ -105,7 +105,7 @@ def operations_of(model: keras.Model) -> list:
 
 
 def replace_layer(owner: keras.Layer, name: str, layer: keras.Layer) -> None:
-    """Set the attribute `name` of `owner` to another layer; by itself Keras would go on tracking the former."""
+    """Set the attribute `name` of `owner` to another layer, and stop Keras from tracking the old one."""
     owner._tracker.untrack(getattr(owner, name))
     setattr(owner, name, layer)
 

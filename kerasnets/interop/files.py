@@ -19,7 +19,7 @@ def read_weights(path: str | Path) -> Mapping[str, Any]:
 
     Raises:
         ValueError: the file has another suffix, is damaged, or contains something other than a dict of tensors.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
     """
     path = _check_suffix(path)
     if not path.is_file():

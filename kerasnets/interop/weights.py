@@ -119,7 +119,7 @@ def load_state_dict(model: keras.Model, source: Mapping[str, Any] | str | Path, 
     Raises:
         ValueError: names or shapes don't match, or the file can't be read. All mismatches are listed, and the model is
             unchanged. As in PyTorch, shapes must match even if `strict` is False.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         TypeError: `source` is something else, a name in it is not a string, or the model has a layer that
             :func:`state_dict` can't map.
     """

@@ -11,7 +11,7 @@ What is done, on copies of both sides, and where each part is:
 - Each layer runs on PyTorch's own input (:mod:`.forced`), so that a difference is found where it arises. Rules on the
   settings name the cause (:mod:`.rules`, :mod:`.segments`, :mod:`.diagnosis`).
 - Both sides run freely in float64 and float32 (:mod:`.runs`), beside PyTorch's noise floor (:mod:`.figures`).
-- Losses, optimizers, learning rates and initial weights are compared by themselves (:mod:`.losses`,
+- Losses, optimizers, learning rates and initial weights are compared separately (:mod:`.losses`,
   :mod:`.optimizers`, :mod:`.rates`, :mod:`.initial`).
 """
 

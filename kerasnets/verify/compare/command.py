@@ -22,7 +22,7 @@ def compare_file(path: Path, out: Path | None = None) -> Report:
         out: folder for ``report.json`` and ``report.png``; None to write none.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: it doesn't define what is needed; otherwise as in :func:`kerasnets.compare`.
         TypeError: as in :func:`kerasnets.compare`.
     """

@@ -145,7 +145,7 @@ def read_scheduler(given: Any, optimizers: tuple[Any, Any] | None) -> tuple[Any,
 
     Raises:
         TypeError: it is not a scheduler.
-        ValueError: there is no optimizer to take Keras's rates from.
+        ValueError: the model has no optimizer to take Keras's rates from.
     """
     if given is None:
         return None

@@ -182,7 +182,7 @@ def compare_pair(theirs: Call, ours: Call, padding: tuple | None, measured: bool
     Args:
         theirs: PyTorch's call.
         ours: Keras's call.
-        padding: Keras's padding with that of the layers around it; None if there is none.
+        padding: Keras's padding with that of the layers around it; None without padding.
         measured: whether their outputs differ.
     """
     settings = dict(ours.settings)

@@ -53,7 +53,7 @@ class TorchRun:
 
 
 def projection(shape: Sequence[int]) -> np.ndarray:
-    """Fixed factors that make a number of an output where there is no loss, shape `shape`."""
+    """Fixed factors of shape `shape` that turn outputs into a number, for a comparison without a loss."""
     return np.random.default_rng(0).normal(size=tuple(shape)) / np.prod(shape)
 
 
