@@ -46,7 +46,7 @@ def check_png(path):
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-# fashion_mnist
+# fashion_mnist: eight trainings, the same on every backend; test_experiments has one on each
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,7 @@ def clothes(tmp_path_factory):
     return run_main("fashion_mnist", show="all", dataset=SAMPLE, epochs=1, batch_size=300, out=out), out
 
 
+@pytest.mark.once
 def test_training_prints_the_structure_and_the_accuracy(clothes):
     text, out = clothes
     structure = text.split("Test Accuracy")[0]
@@ -64,6 +65,7 @@ def test_training_prints_the_structure_and_the_accuracy(clothes):
         check_png(out / "NeuralNetwork" / picture)
 
 
+@pytest.mark.once
 def test_networks_in_one_table_and_one_picture(clothes):
     text, out = clothes
     rows = table(text[text.rindex(f"{SAMPLE}, 1 epoch, backend {ACTIVE}") :], "1 epoch,")
@@ -75,6 +77,7 @@ def test_networks_in_one_table_and_one_picture(clothes):
     check_png(out / "networks.png")
 
 
+@pytest.mark.once
 def test_nearest_mean_image_and_hardest_class(clothes):
     text, out = clothes
     rows = table(text, "Accuracy by data set")
@@ -91,6 +94,7 @@ def test_nearest_mean_image_and_hardest_class(clothes):
     assert f"Hardest in {SAMPLE}: {name}, of which {100 * min(shares):.1f} % are recognised" in text
 
 
+@pytest.mark.once
 def test_normalization_helps_the_first_epoch(clothes):
     text, _ = clothes
     rows = table(text, "by scale of the pixels")
@@ -102,6 +106,7 @@ def test_normalization_helps_the_first_epoch(clothes):
     assert number(rows["and Normalize, −1 … 1"][3]) == pytest.approx(same, abs=0.5)  # rounded in another order
 
 
+@pytest.mark.once
 def test_the_sample_has_no_digits_to_compare_with(clothes):
     assert f"To compare with another data set: --dataset fashion_mnist; here {SAMPLE} alone." in clothes[0]
 
