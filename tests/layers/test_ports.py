@@ -147,6 +147,8 @@ def draw(name, dtype, batch=3, seed=0):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", CASES)
 def test_outputs_and_gradients(name, dtype):
+    if (name, dtype, keras.config.backend()) == ("transposed dilation", "float64", "tensorflow"):
+        pytest.skip("TensorFlow's kernels for CPUs dilate transposed convolutions in float32 only")
     x = draw(name, dtype)
     with precision(dtype):
         model, twin = build(name, dtype)
