@@ -118,7 +118,7 @@ CASES = {
         (5, 3),
     ),
 }
-if keras.config.backend() == "tensorflow":  # which aborts the process in the gradient, with Keras's own layer as well
+if keras.config.backend() == "tensorflow":  # which aborts the process in the gradient
     del CASES["transposed smaller kernel"]
 MAPS = ("conv1d", "transposed", "group", "instance", "prelu")
 
