@@ -56,10 +56,11 @@ def make_table(runs: list[dict[str, Any]], short: bool = False) -> list[str]:
 
     Args:
         runs: dicts like ``training.Result.to_dict()``.
-        short: accuracies only, without training losses and numbers of seeds.
+        short: accuracies only, without training losses, numbers of seeds and rows that were not measured.
     """
     head = ("network, data, epochs", "tutorial", "native PyTorch", "kerasnets on torch", "on JAX", "on TensorFlow")
-    return format_table(head, [_make_cells(row, runs, short) for row in ROWS])
+    rows = [row for row in ROWS if row.native_accuracy or not short]
+    return format_table(head, [_make_cells(row, runs, short) for row in rows])
 
 
 def _make_cells(row: Row, runs: list[dict[str, Any]], short: bool) -> list[str]:
