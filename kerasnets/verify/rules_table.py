@@ -117,7 +117,7 @@ def _path(name: str, places: dict, prefix: str) -> str:
     """Where a class lies, such as ``kerasnets.layers.Linear``; "–" for none.
 
     Raises:
-        LookupError: there is no class of this name.
+        LookupError: the name belongs to no class.
     """
     if not name:
         return "–"
