@@ -1,8 +1,19 @@
 """What the tests of pictures share."""
 
+import numpy as np
 import pytest
 
 from kerasnets.plots import canvas
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).uniform(-1, 1, (12, 28, 28)).astype("float32")
+
+
+@pytest.fixture
+def labels():
+    return np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8])
 
 
 @pytest.fixture
