@@ -59,8 +59,7 @@ def main(
     rows = batches.epoch_order(len(x), seed, epoch=0)[:64]
     images, labels = x[rows], y[rows]
     print(f"{type(images)}\n{list(images.shape)}\n{list(labels.shape)}")
-    figure = plots.show_images(images[1:2], labels[1:2], class_names=names, lang=lang)
-    cli.label_picture(figure, dataset)
+    figure = plots.show_images(images[1:2], labels[1:2], class_names=names, title=dataset, lang=lang)
     figure.savefig(out / "image.png", dpi=100)
 
     show_matrices(images)
@@ -86,8 +85,8 @@ def save_classification(
     """Draw an image and the probabilities that a network gives its classes; `options` are ``view_classify``'s."""
     from kerasnets import plots
 
-    figure = plots.view_classify(image, model(image), **options)
-    cli.label_picture(figure, f"{model.name}, {dataset}, {STATES[options['lang']][trained]}")
+    title = f"{model.name}, {dataset}, {STATES[options['lang']][trained]}"
+    figure = plots.view_classify(image, model(image), title=title, **options)
     figure.savefig(out / file, dpi=100)
 
 

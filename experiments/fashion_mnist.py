@@ -132,8 +132,8 @@ def compare_datasets(train, dataset: str, lang: str, out: Path) -> None:
     columns = ("data set", "nearest mean image", "training", "test")
     cli.print_table("Accuracy by data set", columns, rows)
     print("\n".join(sentences))
-    figure = plots.bars(shown, marked=words["bars"][1:], xlabel=words["percent"], lang=lang)
-    cli.label_picture(figure, f"{words['datasets']}: NeuralNetwork")
+    title = f"{words['datasets']}: NeuralNetwork"
+    figure = plots.bars(shown, marked=words["bars"][1:], xlabel=words["percent"], title=title, lang=lang)
     figure.savefig(out / "datasets.png", dpi=100)
     cli.print_written(out, ["datasets.png"])
 
@@ -229,7 +229,7 @@ def draw_networks(results: dict, dataset: str, lang: str, path: Path) -> None:
     right.set_xlabel(words["percent_of_class"], **text())
     right.grid(alpha=0.4)
     plots.canvas.add_legend(right)
-    cli.label_picture(figure, dataset)
+    plots.canvas.add_title(figure, dataset)
     figure.savefig(path, dpi=100)
 
 

@@ -195,7 +195,7 @@ def draw_confusion_matrices(results, dataset: str, lang: str, path: Path) -> Non
     for ax, title, r in zip(figure.subplots(1, 2), WORDS[lang]["weights"], results, strict=True):
         plots.confusion_matrix(r.test_labels, r.predicted, class_names=names, lang=lang, ax=ax)
         ax.set_title(title, **plots.canvas.text())
-    cli.label_picture(figure, f"FashionNetwork, {dataset}")
+    plots.canvas.add_title(figure, f"FashionNetwork, {dataset}")
     figure.savefig(path, dpi=100)
 
 
@@ -268,9 +268,9 @@ def show_lbfgs(dataset: str, lang: str, out: Path, n: int = 1000, iterations: in
         [(name, f"{losses[0]:.4f}", f"{losses[-1]:.4f}") for name, losses in curves.items()],
     )
     words = WORDS[plots.canvas.choose_language(lang)]
-    figure = plots.learning_curves(curves, xlabel=words["tried"], lang=lang)
+    title = words["regression"].format(n, dataset)
+    figure = plots.learning_curves(curves, xlabel=words["tried"], title=title, lang=lang)
     figure.axes[0].set_yscale("log")
-    cli.label_picture(figure, words["regression"].format(n, dataset))
     figure.savefig(out / "lbfgs.png", dpi=100)
     cli.print_written(out, ["lbfgs.png"])
 

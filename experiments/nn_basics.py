@@ -59,8 +59,7 @@ def main(
     print_step(net, images)
 
     out.mkdir(parents=True, exist_ok=True)
-    figure = plots.weights(net, "conv1", lang=lang)
-    cli.label_picture(figure, net.name)
+    figure = plots.weights(net, "conv1", title=net.name, lang=lang)
     figure.savefig(out / "conv1.png", dpi=100)
     cli.print_written(out, ["conv1.png"])
 

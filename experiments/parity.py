@@ -132,9 +132,7 @@ def compare_network(network: str, dataset: str | None, optimizers, dtypes, steps
         ("training", "quantity", "difference", "noise floor", "bound", ""),
         [parity.format_figure(figure) for figure in parity.select_worst(found)],
     )
-    figure = parity.plot_curves(curves)
-    cli.label_picture(figure, cli.title_of(recipe))
-    figure.savefig(out / f"{network}.png", dpi=100)
+    parity.plot_curves(curves, title=cli.title_of(recipe)).savefig(out / f"{network}.png", dpi=100)
     return found
 
 

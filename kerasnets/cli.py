@@ -309,13 +309,13 @@ def save_pictures(result, out: Path, lang: str = "en") -> list[str]:
 
     lang = plots.canvas.choose_language(lang)
     names = data.class_names(result.recipe.dataset, lang)
+    options = {"class_names": names, "title": title_of(result.recipe), "lang": lang}
     labels, predicted = result.test_labels, result.predicted
     figures = {
-        "predictions.png": plots.predictions(result.test_images, labels, predicted, class_names=names, lang=lang),
-        "confusion_matrix.png": plots.confusion_matrix(labels, predicted, class_names=names, lang=lang),
+        "predictions.png": plots.predictions(result.test_images, labels, predicted, **options),
+        "confusion_matrix.png": plots.confusion_matrix(labels, predicted, **options),
     }
     for name, figure in figures.items():
-        label_picture(figure, title_of(result.recipe))
         figure.savefig(out / name, dpi=100)
     return list(figures)
 
@@ -323,13 +323,6 @@ def save_pictures(result, out: Path, lang: str = "en") -> list[str]:
 def title_of(recipe) -> str:
     """The network and the data set of a recipe, for a picture's title."""
     return f"{recipe.name}, {recipe.dataset}"
-
-
-def label_picture(figure, text: str) -> None:
-    """Put the network and the data set over a picture, after its title if it has one for all its panels."""
-    from kerasnets import plots
-
-    figure.suptitle(f"{figure.get_suptitle()}: {text}".removeprefix(": "), **plots.canvas.text(fontsize=11))
 
 
 def save_learning_curves(
@@ -347,10 +340,9 @@ def save_learning_curves(
     """
     from kerasnets import plots
 
-    figure = plots.learning_curves(losses, validation=plots.canvas.words(lang)["test"], lang=lang)
+    figure = plots.learning_curves(losses, validation=plots.canvas.words(lang)["test"], title=title, lang=lang)
     if log:
         figure.axes[0].set_yscale("log")
-    label_picture(figure, title)
     figure.savefig(out / file, dpi=100)
     return [file]
 

@@ -57,10 +57,11 @@ print("Computing on:", kerasnets.backend.device())
 # Fashion-MNIST 是 28 × 28 像素的灰度图，共十个类别。像素值在 −1 和 1 之间，与 PyTorch 的 `ToTensor` 加 `Normalize((0.5,), (0.5,))` 得到的相同。标签是 0 到 9 的整数。
 
 # %%
-(x, y), (x_test, y_test) = kerasnets.load_data("fashion_mnist_sample")
-names = data.class_names("fashion_mnist_sample", "zh")
+DATASET = "fashion_mnist_sample"
+(x, y), (x_test, y_test) = kerasnets.load_data(DATASET)
+names = data.class_names(DATASET, "zh")
 print(x.shape, x.dtype, y.shape, f"pixels from {x.min()} to {x.max()}")
-plots.show_images(x, y, class_names=names, lang="zh")
+plots.show_images(x, y, class_names=names, title=DATASET, lang="zh")
 
 # %% en
 # ## NeuralNetwork
@@ -109,7 +110,8 @@ print("Predicted class:", numbers(ops.argmax(probabilities, axis=1)))
 # 再看一张真实的图像。网络还从未见过图像，所以各个类别的概率差不多。记住这张图，后面还会见到它。
 
 # %%
-plots.view_classify(x_test[0], ops.softmax(model(x_test[:1])), label=y_test[0], class_names=names, lang="zh")
+options = {"label": y_test[0], "class_names": names, "title": f"NeuralNetwork, {DATASET}"}
+plots.view_classify(x_test[0], ops.softmax(model(x_test[:1])), lang="zh", **options)
 
 # %% en
 # ## Layer by layer
@@ -261,7 +263,7 @@ model.compile(
     metrics=["accuracy"],
 )
 model.fit(x, y, batch_size=64, epochs=3, validation_data=(x_test, y_test), verbose=2)
-plots.view_classify(x_test[0], ops.softmax(model(x_test[:1])), label=y_test[0], class_names=names, lang="zh")
+plots.view_classify(x_test[0], ops.softmax(model(x_test[:1])), lang="zh", **options)
 
 # %% en
 # The same picture as above, and now the network has an opinion.
@@ -282,7 +284,7 @@ def padded(images):
 
 net.compile(optimizer=optimizers.SGD(0.01, momentum=0.9), loss=losses.CrossEntropyLoss(), metrics=["accuracy"])
 net.fit(padded(x), y, batch_size=64, epochs=3, validation_data=(padded(x_test), y_test), verbose=2)
-plots.weights(net, "conv1", lang="zh")
+plots.weights(net, "conv1", title=f"Net, {DATASET}", lang="zh")
 
 # %% en
 # ## Go on

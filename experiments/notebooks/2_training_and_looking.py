@@ -63,7 +63,7 @@ names = data.class_names(DATASET, "zh")
 print(len(x), "training images,", len(x_test), "test images")
 print(f"Pixels from {x.min()} to {x.max()}, mean {x.mean():.2f}, deviation {x.std():.2f}")
 print("Images per class:", np.bincount(y))
-plots.show_images(x, y, class_names=names, lang="zh")
+plots.show_images(x, y, class_names=names, title=DATASET, lang="zh")
 
 # %% en
 # ## Activation functions (section 4.3)
@@ -113,7 +113,7 @@ def train(network, optimizer, epochs=4, batch_size=64):
 model, history = train("NeuralNetwork", optimizers.SGD(0.01, momentum=0.9))
 loss, accuracy = model.evaluate(x_test, y_test, batch_size=500, verbose=0)
 print(f"Test Accuracy: {100 * accuracy:.2f}%")
-plots.learning_curves(history, lang="zh")
+plots.learning_curves(history, title=f"NeuralNetwork, {DATASET}", lang="zh")
 
 # %% en
 # Solid lines are the training images, dashed lines the test images, which the network never learns from. As long as
@@ -134,7 +134,7 @@ plots.learning_curves(history, lang="zh")
 
 # %%
 predicted = model.predict(x_test, batch_size=500, verbose=0).argmax(axis=1)
-plots.predictions(x_test, y_test, predicted, class_names=names, lang="zh")
+plots.predictions(x_test, y_test, predicted, class_names=names, title=f"NeuralNetwork, {DATASET}", lang="zh")
 
 # %% en
 # A *confusion matrix* shows all mistakes at once: each row is a true class, and the numbers say which share of it was
@@ -144,7 +144,7 @@ plots.predictions(x_test, y_test, predicted, class_names=names, lang="zh")
 # *混淆矩阵*一次显示所有的错误：每一行是一个真实类别，数字表示其中有多大比例被预测为某个类别。看看对角线以外：衬衫、T 恤、套头衫和外套常被互相混淆。这是教程对“衣物为什么比数字难”的第一个解释（7.1 节）：有些类别长得很像。
 
 # %%
-plots.confusion_matrix(y_test, predicted, class_names=names, lang="zh")
+plots.confusion_matrix(y_test, predicted, class_names=names, title=f"NeuralNetwork, {DATASET}", lang="zh")
 
 # %% en
 # ## Larger, or smarter? (section 7.2)
@@ -165,7 +165,7 @@ for network in ("NeuralNetwork_v1", "ConvNeuralNetwork"):
 for network, history in histories.items():
     accuracy = 100 * history.history["val_accuracy"][-1]
     print(f"{network:18} {trained[network].count_params():>9,} parameters, test accuracy {accuracy:.2f} %")
-plots.learning_curves(histories, lang="zh")
+plots.learning_curves(histories, title=DATASET, lang="zh")
 
 # %% en
 # The convolutional network has fewer parameters than `NeuralNetwork_v1` and recognises more. What does it see? These
@@ -174,11 +174,11 @@ plots.learning_curves(histories, lang="zh")
 # 卷积网络的参数比 `NeuralNetwork_v1` 少，认得却更准。它看到了什么？下面是第一层的 32 个滤波器。
 
 # %%
-plots.weights(trained["ConvNeuralNetwork"], "conv1", lang="zh")
+plots.weights(trained["ConvNeuralNetwork"], "conv1", title=f"ConvNeuralNetwork, {DATASET}", lang="zh")
 
 # %%
 predicted = trained["ConvNeuralNetwork"].predict(x_test, batch_size=500, verbose=0).argmax(axis=1)
-plots.confusion_matrix(y_test, predicted, class_names=names, lang="zh")
+plots.confusion_matrix(y_test, predicted, class_names=names, title=f"ConvNeuralNetwork, {DATASET}", lang="zh")
 
 # %% en
 # ## Hyperparameters (section 7.2.3)
@@ -192,7 +192,7 @@ plots.confusion_matrix(y_test, predicted, class_names=names, lang="zh")
 
 # %%
 histories = {f"SGD({rate})": train("NeuralNetwork", optimizers.SGD(rate), epochs=3)[1] for rate in (0.1, 0.01, 0.001)}
-plots.learning_curves(histories, lang="zh")
+plots.learning_curves(histories, title=f"NeuralNetwork, {DATASET}", lang="zh")
 
 # %% en
 # A large rate makes fast progress at first, a small one settles better at the end. A *schedule* does both: `StepLR`
@@ -208,7 +208,7 @@ histories = {
     "SGD(0.1)": train("NeuralNetwork", optimizers.SGD(0.1, momentum=0.9), epochs=4)[1],
     "SGD(StepLR)": train("NeuralNetwork", optimizers.SGD(falling, momentum=0.9), epochs=4)[1],
 }
-plots.learning_curves(histories, lang="zh")
+plots.learning_curves(histories, title=f"NeuralNetwork, {DATASET}", lang="zh")
 
 # %% en
 # Next, the batch size. Smaller batches mean more steps per epoch, each with a noisier gradient. At the same learning
@@ -221,7 +221,7 @@ histories = {
     f"batch_size={size}": train("NeuralNetwork", optimizers.SGD(0.01), epochs=3, batch_size=size)[1]
     for size in (32, 64, 128)
 }
-plots.learning_curves(histories, lang="zh")
+plots.learning_curves(histories, title=f"NeuralNetwork, {DATASET}", lang="zh")
 
 # %% en
 # Finally, the optimizer. The tutorial uses the rate 0.01 for both. That is too much for Adam, whose steps have about
@@ -236,7 +236,7 @@ histories = {
     "Adam, 0.01": train("NeuralNetwork", optimizers.Adam(0.01), epochs=3)[1],
     "Adam, 0.001": train("NeuralNetwork", optimizers.Adam(0.001), epochs=3)[1],
 }
-plots.learning_curves(histories, lang="zh")
+plots.learning_curves(histories, title=f"NeuralNetwork, {DATASET}", lang="zh")
 
 # %% en
 # ## Go on

@@ -37,8 +37,10 @@ from kerasnets import data, layers, losses, models, optimizers, plots
 
 np.set_printoptions(precision=4, suppress=True, threshold=100)  # as PyTorch prints
 numbers = ops.convert_to_numpy
-(x, y), (x_test, y_test) = kerasnets.load_data("fashion_mnist_sample")  # the full data set: "fashion_mnist"
-names = data.class_names("fashion_mnist_sample", "zh")
+DATASET = "fashion_mnist_sample"  # the full data set: "fashion_mnist"
+(x, y), (x_test, y_test) = kerasnets.load_data(DATASET)
+names = data.class_names(DATASET, "zh")
+TITLE = f"FashionNetwork, {DATASET}"
 
 # %% en
 # ## From neuron to network
@@ -140,7 +142,7 @@ for title, loss in (("NLLLoss()", losses.NLLLoss()), ("NLLLoss(weight=weight)", 
     model, _ = train(optimizers.Adam(3e-3), loss=loss, images=x[keep], labels=y[keep])
     predicted = model.predict(x_test, batch_size=500, verbose=0).argmax(axis=1)
     recognised[title] = {name: 100 * np.mean(predicted[y_test == i] == i) for i, name in enumerate(names)}
-plots.bars(recognised, marked=[names[label] for label in rare], xlabel="%", lang="zh")
+plots.bars(recognised, marked=[names[label] for label in rare], xlabel="%", title=TITLE, lang="zh")
 
 # %% en
 # Bars: the share of the test images that are recognised, by class. The rare classes gain, and the classes that look like them pay for it. Whether that is better depends on what a
@@ -195,7 +197,7 @@ for loss in plain.history["loss"]:
 
 # %%
 histories = {f"Adam, {rate:g}": train(optimizers.Adam(rate))[1].history["loss"] for rate in (1e-5, 3e-3, 0.1)}
-figure = plots.learning_curves(histories, lang="zh")
+figure = plots.learning_curves(histories, title=TITLE, lang="zh")
 figure.axes[0].set_yscale("log")
 figure
 
@@ -213,7 +215,7 @@ histories = {
     "Adadelta, 1": train(optimizers.Adadelta())[1],
     "Adam, 0.001": train(optimizers.Adam())[1],
 }
-plots.learning_curves(histories, lang="zh")
+plots.learning_curves(histories, title=TITLE, lang="zh")
 
 # %% en
 # ## An optimizer that asks back
@@ -252,7 +254,7 @@ print(
     f"After {found.evaluations} gradients: "
     + ", ".join(f"{name} {losses_[-1]:.3f}" for name, losses_ in curves.items())
 )
-plots.learning_curves(curves, xlabel="weights tried", lang="zh")
+plots.learning_curves(curves, xlabel="weights tried", title=f"softmax regression, {DATASET}", lang="zh")
 
 # %% en
 # ## Dropout
@@ -291,7 +293,7 @@ histories = {
     "dropout 0": train(optimizers.Adam(3e-3), epochs=20)[1],
     "dropout 0.25": train(optimizers.Adam(3e-3), epochs=20, dropout=0.25)[1],
 }
-plots.learning_curves(histories, lang="zh")
+plots.learning_curves(histories, title=TITLE, lang="zh")
 
 # %% en
 # ## The functional style

@@ -65,7 +65,7 @@ DATASET = "fashion_mnist_sample"  # "mnist": real digits
 names = data.class_names(DATASET, "zh")
 images, labels = x[:64], y[:64]
 print(images.shape, labels.shape)
-plots.show_images(images, labels, class_names=names, lang="zh")
+plots.show_images(images, labels, class_names=names, title=DATASET, lang="zh")
 
 # %% en
 # ## A network from raw matrices
@@ -170,7 +170,8 @@ print(f"After: standard deviation {numbers(ops.std(fc1.kernel)):.4f}, bias {numb
 # 一张测试图像，以及未经训练的网络给出的概率：每个类别大约十分之一。它毫无头绪。
 
 # %%
-plots.view_classify(x_test[0], model(x_test[:1]), label=y_test[0], class_names=names, lang="zh")
+options = {"label": y_test[0], "class_names": names, "title": f"Network2, {DATASET}"}
+plots.view_classify(x_test[0], model(x_test[:1]), lang="zh", **options)
 
 # %% en
 # ## After training
@@ -189,10 +190,10 @@ model.compile(
     metrics=["accuracy"],
 )
 history = model.fit(x, y, batch_size=64, epochs=10, validation_data=(x_test, y_test), verbose=2)
-plots.view_classify(x_test[0], model(x_test[:1]), label=y_test[0], class_names=names, lang="zh")
+plots.view_classify(x_test[0], model(x_test[:1]), lang="zh", **options)
 
 # %%
-plots.learning_curves(history, lang="zh")
+plots.learning_curves(history, title=f"Network2, {DATASET}", lang="zh")
 
 # %% en
 # Each hidden unit weighs the 784 pixels, so its weights are an image, too. Here are sixteen of them; in some you can
@@ -201,7 +202,7 @@ plots.learning_curves(history, lang="zh")
 # 每个隐藏单元都对 784 个像素加权，所以它的权重也是一张图像。下面是其中十六个；有几个能看出它在寻找什么。
 
 # %%
-plots.weights(model, "fc1", n=16, lang="zh")
+plots.weights(model, "fc1", n=16, title=f"Network2, {DATASET}", lang="zh")
 
 # %% en
 # # Coming from PyTorch

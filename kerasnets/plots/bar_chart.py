@@ -14,6 +14,7 @@ def bars(
     *,
     marked: Collection[str] = (),
     xlabel: str | None = None,
+    title: str | None = None,
     lang: str = "en",
     ax: Axes | None = None,
 ) -> Figure:
@@ -23,6 +24,7 @@ def bars(
         groups: title of a panel → name → number ≥ 0, from top to bottom.
         marked: names whose bars are coloured; the others are light grey.
         xlabel: label of the numbers; default: seconds per epoch.
+        title: what is shown, such as "ConvNeuralNetwork, mnist"; it is added above the picture.
         lang: language of the labels, ``"en"`` or ``"zh"``.
         ax: an Axes to draw on, or to replace with the panels if there are several groups.
 
@@ -40,7 +42,7 @@ def bars(
     words = canvas.words(lang)
     most = max(map(len, groups.values()))
     figure, axes = canvas.panels(ax, 1, len(groups), (6.4 * len(groups), 1.2 + 0.34 * most))
-    for panel, (title, values) in zip(axes, groups.items(), strict=True):
+    for panel, (group, values) in zip(axes, groups.items(), strict=True):
         names = canvas.replace_undrawable(list(values))
         colors = [COLORS[0] if name in marked else "#c8c8c8" for name in values]
         drawn = panel.barh(range(len(values)), list(values.values()), color=colors)
@@ -48,7 +50,8 @@ def bars(
         panel.set_yticks(range(len(names)), names, **canvas.text())
         panel.invert_yaxis()
         panel.margins(x=0.15)  # space for the numbers
-        panel.set_title(canvas.replace_undrawable([title])[0], **canvas.text())
+        panel.set_title(canvas.replace_undrawable([group])[0], **canvas.text())
         panel.set_xlabel(xlabel or words["epoch_seconds"], **canvas.text())
         panel.spines[["top", "right"]].set_visible(False)
+    canvas.add_title(axes[0].figure, title)
     return figure

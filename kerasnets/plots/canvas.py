@@ -223,6 +223,13 @@ def text(**style: Any) -> dict[str, Any]:
     return {"fontfamily": families(), "parse_math": False, **style}
 
 
+def add_title(figure: Figure | SubFigure, title: str | None) -> None:
+    """Put `title` above a picture, after the title of all its panels if it has one; None leaves it as it is."""
+    if title is not None:
+        whole = f"{figure.get_suptitle()}: {title}".removeprefix(": ")
+        figure.suptitle(*replace_undrawable([whole]), **text(fontsize=11))
+
+
 def add_legend(panel: Axes, handles: Iterable[Artist] | None = None, **options: Any) -> None:
     """Add a legend beside a panel, where it hides no curve, if the figure's layout makes room for it there.
 

@@ -17,7 +17,14 @@ from . import canvas
 
 
 def weights(
-    model: Any, layer: str | None = None, *, n: int = 32, columns: int = 8, lang: str = "en", ax: Axes | None = None
+    model: Any,
+    layer: str | None = None,
+    *,
+    n: int = 32,
+    columns: int = 8,
+    title: str | None = None,
+    lang: str = "en",
+    ax: Axes | None = None,
 ) -> Figure:
     """The first `n` filters of a layer as images: negative weights are black, zero is grey, positive ones are white.
 
@@ -30,6 +37,7 @@ def weights(
         layer: name of a dense or 2D convolution layer; default: the first one.
         n: number of filters, or all if there are fewer.
         columns: filters per row.
+        title: what is shown, such as "ConvNeuralNetwork, mnist"; it is added above the picture.
         lang: language of the title, ``"en"`` or ``"zh"``.
         ax: an Axes to replace with the grid.
 
@@ -63,9 +71,10 @@ def weights(
     bar.ax.tick_params(labelfontfamily=canvas.families())
     (name,) = canvas.replace_undrawable([chosen.name])
     what = "filters" if kernel.ndim == 4 else "unit_weights"
-    title = words[what if len(shown) < len(filters) else f"all_{what}"]
-    title = title.format(n=len(shown), total=len(filters), name=name)
-    axes[0].figure.suptitle(title, **canvas.text(fontsize=11))
+    shows = words[what if len(shown) < len(filters) else f"all_{what}"]
+    shows = shows.format(n=len(shown), total=len(filters), name=name)
+    axes[0].figure.suptitle(shows, **canvas.text(fontsize=11))
+    canvas.add_title(axes[0].figure, title)
     return figure
 
 

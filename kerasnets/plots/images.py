@@ -26,6 +26,7 @@ def show_images(
     class_names: Sequence[str] | None = None,
     n: int = 10,
     columns: int = 5,
+    title: str | None = None,
     lang: str = "en",
     ax: Axes | None = None,
 ) -> Figure:
@@ -38,6 +39,7 @@ def show_images(
         class_names: names by class id; default: the ids.
         n: number of images, or all if there are fewer.
         columns: images per row.
+        title: what is shown, such as "ConvNeuralNetwork, mnist"; it is added above the picture.
         lang: language of the labels, ``"en"`` or ``"zh"``.
         ax: an Axes to replace with the grid.
 
@@ -51,7 +53,9 @@ def show_images(
         names = canvas.names_of(class_names, labels.max() + 1)
         word = canvas.words(lang)["label"]
         titles = [names[i] if class_names is not None else word.format(names[i]) for i in labels[: max(n, 0)]]
-    return _grid(images, titles, n, columns, ax)[0]
+    figure, axes = _grid(images, titles, n, columns, ax)
+    canvas.add_title(axes[0].figure, title)
+    return figure
 
 
 def predictions(
@@ -62,6 +66,7 @@ def predictions(
     class_names: Sequence[str] | None = None,
     n: int = 10,
     columns: int = 5,
+    title: str | None = None,
     lang: str = "en",
     ax: Axes | None = None,
 ) -> Figure:
@@ -74,6 +79,7 @@ def predictions(
         class_names: names by class id; default: the ids.
         n: number of images, or all if there are fewer.
         columns: images per row.
+        title: what is shown, such as "ConvNeuralNetwork, mnist"; it is added above the picture.
         lang: language of the titles, ``"en"`` or ``"zh"``.
         ax: an Axes to replace with the grid.
 
@@ -95,6 +101,7 @@ def predictions(
     titles = [f"✗ {title}" if bad else title for title, bad in zip(titles, wrong, strict=False)]
     figure, axes = _grid(images, titles, n, columns, ax)
     axes[0].figure.suptitle(words["predictions"], **canvas.text())
+    canvas.add_title(axes[0].figure, title)
     for cell, bad in zip(axes, wrong, strict=False):
         if bad:
             cell.title.set(fontweight="bold", color=WRONG)
@@ -109,6 +116,7 @@ def view_classify(
     *,
     label: int | None = None,
     class_names: Sequence[str] | None = None,
+    title: str | None = None,
     lang: str = "en",
     ax: Axes | None = None,
 ) -> Figure:
@@ -119,6 +127,7 @@ def view_classify(
         probabilities: (classes,) or (1, classes); not logits or log-probabilities.
         label: the true class, which is named above the image and printed bold; None if it isn't known.
         class_names: names by class id; default: the ids.
+        title: what is shown, such as "ConvNeuralNetwork, mnist"; it is added above the picture.
         lang: language of the labels, ``"en"`` or ``"zh"``.
         ax: an Axes to replace with the two panels.
 
@@ -159,6 +168,7 @@ def view_classify(
         right.get_yticklabels()[label].set_fontweight("bold")
     right.set_title(words["class_probability"], **canvas.text())
     right.spines[["top", "right"]].set_visible(False)
+    canvas.add_title(left.figure, title)
     return figure
 
 

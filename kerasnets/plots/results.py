@@ -25,6 +25,7 @@ def confusion_matrix(
     *,
     class_names: Sequence[str] | None = None,
     normalize: bool = True,
+    title: str | None = None,
     lang: str = "en",
     ax: Axes | None = None,
 ) -> Figure:
@@ -36,6 +37,7 @@ def confusion_matrix(
         class_names: names by class id; their number is the number of classes.
         normalize: divide each row by its sum, so that the diagonal has the recall of each class; False shows counts.
             The cells of a class without images show a dash.
+        title: what is shown, such as "ConvNeuralNetwork, mnist"; it is added above the picture.
         lang: language of the labels, ``"en"`` or ``"zh"``.
         ax: an Axes to draw on.
 
@@ -62,8 +64,7 @@ def confusion_matrix(
     figure, (ax,) = canvas.panels(ax, 1, 1, (max(side, 4.2) + 0.8, max(side, 4.2)))
     image = ax.imshow(shown, cmap="Blues", vmin=0, vmax=1 if normalize else max(shown.max(), 1))
     ax.figure.colorbar(image, ax=ax, shrink=0.85)
-    title = words["normalized_confusion_matrix" if normalize else "confusion_matrix"]
-    ax.set_title(title, **canvas.text())
+    ax.set_title(words["normalized_confusion_matrix" if normalize else "confusion_matrix"], **canvas.text())
     ax.set_xlabel(words["predicted_label"], **canvas.text())
     ax.set_ylabel(words["true_label"], **canvas.text())
     slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 2 else {}
@@ -74,6 +75,7 @@ def confusion_matrix(
             number = ("–" if rows[row] == 0 else f"{value:.2f}") if normalize else str(value)
             color = _ink(image.cmap(image.norm(value)))
             ax.text(column, row, number, ha="center", va="center", color=color, **canvas.text(fontsize=9))
+    canvas.add_title(ax.figure, title)
     return figure
 
 
@@ -83,6 +85,7 @@ def learning_curves(
     xlabel: str | None = None,
     ylabel: str | None = None,
     validation: str | None = None,
+    title: str | None = None,
     lang: str = "en",
     ax: Axes | None = None,
 ) -> Figure:
@@ -94,6 +97,7 @@ def learning_curves(
         xlabel: label of the horizontal axis, which starts at 1; default: epochs.
         ylabel: label for lists of numbers; default: loss.
         validation: what to call the ``"val_…"`` numbers; default: validation.
+        title: what is shown, such as "ConvNeuralNetwork, mnist"; it is added above the picture.
         lang: language of the labels, ``"en"`` or ``"zh"``.
         ax: an Axes to draw on, or to replace with the panels if there are several.
 
@@ -105,7 +109,7 @@ def learning_curves(
     curves = _curves(histories)
     quantities = list(dict.fromkeys(quantity for _, quantity, _, _ in curves))
     names = list(dict.fromkeys(name for name, *_ in curves))
-    titles = dict(zip(names, canvas.replace_undrawable(names), strict=True))
+    labels = dict(zip(names, canvas.replace_undrawable(names), strict=True))
     word_of = {"loss": words["loss"], "accuracy": words["accuracy"], None: ylabel or words["loss"]}
 
     held_out_too = {name for name, _, held_out, _ in curves if held_out}
@@ -120,7 +124,7 @@ def learning_curves(
             panel.plot(
                 np.arange(1, len(values) + 1),
                 values,
-                label=f"{titles[name]}, {part}" if name and name in held_out_too else titles[name] or part,
+                label=f"{labels[name]}, {part}" if name and name in held_out_too else labels[name] or part,
                 color=COLORS[index % len(COLORS)],
                 marker=MARKERS[index % len(MARKERS)],
                 markevery=max(1, len(values) // 15),
@@ -136,6 +140,7 @@ def learning_curves(
         # The panels share their curves' names and looks.
         by_label = {str(line.get_label()): line for panel in axes for line in panel.lines}
         canvas.add_legend(axes[-1], by_label.values())
+    canvas.add_title(axes[0].figure, title)
     return figure
 
 

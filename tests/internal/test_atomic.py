@@ -46,7 +46,7 @@ def write_results(path):
 def draw_curves(path):
     from kerasnets.verify import parity
 
-    parity.plot_curves({"": {"kerasnets": [2.0, 1.0], "PyTorch": [2.0, 1.0]}}).savefig(path)
+    parity.plot_curves({"": {"kerasnets": [2.0, 1.0], "PyTorch": [2.0, 1.0]}}, title="Net").savefig(path)
 
 
 WRITERS = {

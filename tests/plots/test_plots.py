@@ -138,3 +138,22 @@ def test_many_pictures_make_no_warning(images):
         warnings.simplefilter("error")
         kept = [plots.show_images(images, n=1) for _ in range(25)]  # pyplot warns at 21
     assert len(kept) == 25
+
+
+def test_a_title_stands_above_the_picture_after_its_own(images, labels):
+    model = kerasnets.build("NeuralNetwork")
+    title = "Net, mnist"
+    figures = {
+        title: [
+            plots.show_images(images, labels, title=title),
+            plots.view_classify(images[0], np.full(10, 0.1), title=title),
+            plots.confusion_matrix(labels, labels, title=title),
+            plots.learning_curves({"loss": [2.0, 1.0]}, title=title),
+            plots.bars({"a": {"b": 1.0}}, title=title),
+        ],
+        f"Model predictions: {title}": [plots.predictions(images, labels, labels, title=title)],
+        f"Weights of the first 3 of 512 units of fc1: {title}": [plots.weights(model, n=3, title=title)],
+    }
+    for expected, drawn in figures.items():
+        for figure in drawn:
+            assert figure.get_suptitle() == expected

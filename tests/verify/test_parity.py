@@ -198,7 +198,9 @@ def test_broken(difference, broken):
 
 def test_picture_has_both_curves_of_every_panel():
     curves = {name: {"PyTorch": [2.0, 1.0], "kerasnets on jax": [2.0, 1.1]} for name in "abc"}
-    *panels, left_over = parity.plot_curves(curves).axes
+    figure = parity.plot_curves(curves, title="Net, mnist")
+    *panels, left_over = figure.axes
+    assert figure.get_suptitle() == "Net, mnist"
     assert [axes.get_title() for axes in panels] == ["a", "b", "c"]
     for axes in panels:
         assert [line.get_ydata().tolist() for line in axes.lines] == [[2.0, 1.0], [2.0, 1.1]]
