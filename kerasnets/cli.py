@@ -309,7 +309,7 @@ def save_pictures(result, out: Path, lang: str = "en") -> list[str]:
 
     lang = plots.canvas.choose_language(lang)
     names = data.class_names(result.recipe.dataset, lang)
-    options = {"class_names": names, "title": title_of(result.recipe), "lang": lang}
+    options: dict[str, Any] = {"class_names": names, "title": title_of(result.recipe), "lang": lang}
     labels, predicted = result.test_labels, result.predicted
     figures = {
         "predictions.png": plots.predictions(result.test_images, labels, predicted, **options),

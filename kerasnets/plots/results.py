@@ -119,18 +119,9 @@ def learning_curves(
     (held_out_name,) = canvas.replace_undrawable([validation or words["validation"]])
     for panel, quantity in zip(axes, quantities, strict=True):
         for name, _, held_out, values in (curve for curve in curves if curve[1] == quantity):
-            index = names.index(name)
             part = held_out_name if held_out else words["training"]
-            panel.plot(
-                np.arange(1, len(values) + 1),
-                values,
-                label=f"{labels[name]}, {part}" if name and name in held_out_too else labels[name] or part,
-                color=COLORS[index % len(COLORS)],
-                marker=MARKERS[index % len(MARKERS)],
-                markevery=max(1, len(values) // 15),
-                linestyle="--" if held_out else "-",
-                markerfacecolor="white" if held_out else None,
-            )
+            label = f"{labels[name]}, {part}" if name and name in held_out_too else labels[name] or part
+            _draw_curve(panel, values, label, names.index(name), held_out)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         panel.tick_params(labelfontfamily=canvas.families())
         panel.set_xlabel(*canvas.replace_undrawable([xlabel or words["epoch"]]), **canvas.text())
@@ -142,6 +133,20 @@ def learning_curves(
         canvas.add_legend(axes[-1], by_label.values())
     canvas.add_title(axes[0].figure, title)
     return figure
+
+
+def _draw_curve(panel: Axes, values: np.ndarray, label: str, index: int, held_out: bool) -> None:
+    """Draw numbers by epoch in the colour and with the marker of training `index`, dashed if `held_out`."""
+    panel.plot(
+        np.arange(1, len(values) + 1),
+        values,
+        label=label,
+        color=COLORS[index % len(COLORS)],
+        marker=MARKERS[index % len(MARKERS)],
+        markevery=max(1, len(values) // 15),
+        linestyle="--" if held_out else "-",
+        markerfacecolor="white" if held_out else None,
+    )
 
 
 def _curves(histories: Any) -> list[tuple[str, str | None, bool, np.ndarray]]:

@@ -152,7 +152,9 @@ def test_a_title_stands_above_the_picture_after_its_own(images, labels):
             plots.bars({"a": {"b": 1.0}}, title=title),
         ],
         f"Model predictions: {title}": [plots.predictions(images, labels, labels, title=title)],
-        f"Weights of the first 3 of 512 units of fc1: {title}": [plots.weights(model, n=3, title=title)],
+        f"Weights of the first 3 of 512 units of linear_relu_stack_0: {title}": [
+            plots.weights(model, n=3, title=title)
+        ],
     }
     for expected, drawn in figures.items():
         for figure in drawn:

@@ -16,7 +16,7 @@ from kerasnets.verify.benchmark.parent import Job
 CALLS, ROUND_SECONDS = 1000, 0.5
 
 
-class _Parent:
+class Parent:
     """The lines sent to and received from the parent."""
 
     def __init__(self):
@@ -25,6 +25,7 @@ class _Parent:
         os.dup2(2, 1)
 
     def receive(self) -> str:
+        """Wait for a line."""
         line = sys.stdin.readline()
         if not line:
             sys.exit()
@@ -87,7 +88,7 @@ def make_program(job: Job):
 
 def main() -> None:
     """Measure the job that comes on standard input."""
-    parent = _Parent()
+    parent = Parent()
     given = json.loads(parent.receive())
     started = given.pop("started")
     job = Job(**given)

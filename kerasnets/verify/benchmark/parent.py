@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 #: How many lines of a dead worker's standard error to report.
@@ -81,16 +83,23 @@ class Worker:
     """A process that measures a job; :meth:`step` gets its next measurement.
 
     Args:
-        job: what to measure.
+        job: what to measure; a dataclass with a ``label`` for errors.
+        module: the module that measures it.
+        environment: further variables of the process's environment.
     """
 
-    def __init__(self, job: Job):
+    def __init__(
+        self,
+        job: Any,
+        module: str = "kerasnets.verify.benchmark.child",
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ):
         self.job = job
         self._errors = tempfile.TemporaryFile(mode="w+", errors="replace")  # noqa: SIM115 (close() closes it)
         started = time.time()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "kerasnets.verify.benchmark.child"],
-            env=make_environment(),
+            [sys.executable, "-m", module],
+            env={**make_environment(), **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
