@@ -32,8 +32,8 @@ def _replace_cache(error: OSError) -> Path:
         _replacement = Path(tempfile.mkdtemp(prefix="kerasnets-"))
         atexit.register(shutil.rmtree, _replacement, ignore_errors=True)
         warnings.warn(
-            f"The cache folder {user_folder()} can't be written to ({error.strerror or error}); data are prepared in a "
-            "temporary folder, anew in every run.",
+            f"The cache folder {user_folder()} can't be written to ({error.strerror or error}); data is prepared in a "
+            "temporary folder, for this run only.",
             stacklevel=2,
         )
     return _replacement

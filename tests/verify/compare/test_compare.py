@@ -22,7 +22,7 @@ from kerasnets.verify.compare import CHECKS, Finding
 mpl.use("Agg")
 
 BACKEND = keras.config.backend()
-#: All of them take minutes on JAX, which compiles each one anew: there and on TensorFlow some are tried.
+#: All of them take minutes on JAX, which compiles each one: there and on TensorFlow some are tried.
 EVERY = {"torch": 1, "tensorflow": 8, "jax": 12}[BACKEND]
 CHOSEN = [fault for fault in FAULTS if EVERY == 1 or fault[0] != "ResNet-18"][::EVERY]
 CORRECT = {"jax": ["VGG block"], "tensorflow": ["VGG block", "character LSTM"]}.get(BACKEND, PORTS)
