@@ -67,9 +67,9 @@ class Generator:
         """``torch.empty(shape, dtype=dtype).normal_()``, but for the last bits: Box–Muller on uniform numbers.
 
         Sixteen numbers are made of sixteen, eight as radii and eight as angles; a rest is made with the fifteen or
-        fewer before it, which are replaced. PyTorch's vectors have another rounding of logarithm and sine. Tensors of fewer than 16
-        numbers are drawn one pair at a time, in float64. (PyTorch keeps the second of a last pair for later; it is
-        lost here.)
+        fewer before it, which are replaced. PyTorch's vectors have another rounding of logarithm and sine. Tensors of
+        fewer than 16 numbers are drawn one pair at a time, in float64. (PyTorch keeps the second of a last pair for
+        later; it is lost here.)
 
         Args:
             shape: the shape, filled with the last axis running fastest.

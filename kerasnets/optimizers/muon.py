@@ -16,7 +16,7 @@ _ADJUSTMENTS = ("original", "match_rms_adamw", "spectral_unclamped")
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class Muon(MomentumOptimizer):
-    """Momentum whose steps are made orthogonal, for matrices (``torch.optim.Muon``, from PyTorch 2.9).
+    """Momentum whose steps are made orthogonal, for matrices (``torch.optim.Muon``).
 
     With gradient g::
 

@@ -89,6 +89,7 @@ print(kerasnets.load_data("mnist")[0][0].shape, "torch" in sys.modules, "torchvi
     assert out.splitlines()[-1] == f"(60, 28, 28) {on_torch} False"
 
 
+@pytest.mark.once
 def test_a_damaged_file_shows_no_traceback_of_the_other_process(root, capfd):
     file = root / "MNIST" / "raw" / "train-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-1])
@@ -170,6 +171,7 @@ def in_the_cache():
     return sorted(path.name for path in folders.user_folder().iterdir() if path.suffix != ".lock")
 
 
+@pytest.mark.once
 def test_download_with_a_progress_bar(root, mirror, capfd, monkeypatch):
     run = cache._run
     monkeypatch.setattr(cache, "_run", lambda r: run(r) if r["task"] == "download" else prepare.answer(r))
@@ -180,6 +182,7 @@ def test_download_with_a_progress_bar(root, mirror, capfd, monkeypatch):
     assert found.folder == (folders.user_folder() / "FashionMNIST" / "raw").resolve()
 
 
+@pytest.mark.once
 def test_a_download_with_another_checksum_leaves_nothing(root, mirror, in_this_process):
     with (mirror.folder / "t10k-labels-idx1-ubyte.gz").open("ab") as file:
         file.write(b"\0")
@@ -255,6 +258,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # urllib leaves HTTP errors open
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("good", [0, 2])
@@ -275,6 +279,7 @@ def test_a_failed_download_is_one_error_and_the_next_one_succeeds(
     np.testing.assert_array_equal(data.load_arrays("fashion_mnist")[0], images_of(mirror))
 
 
+@pytest.mark.once
 def test_a_download_that_was_killed_half_way_is_completed(root, mirror, in_this_process):
     folder = folders.user_folder() / "FashionMNIST" / "raw"
     write_idx(folder)
@@ -297,6 +302,7 @@ def start(code, **options):
     )
 
 
+@pytest.mark.once
 def test_four_processes_fetch_into_an_empty_cache_at_once(root, mirror):
     code = f"""
 from kerasnets import data
@@ -315,6 +321,7 @@ print(x.tobytes().hex())
     assert [name.partition("-")[0] for name in in_the_cache()] == ["FashionMNIST", "fashion_mnist"]
 
 
+@pytest.mark.once
 def test_the_folder_of_a_preparation_is_removed_when_its_process_was_killed(root):
     code = "from kerasnets.data import folders\nwith folders.workspace() as (_, work): print(work, flush=True); input()"
     with start(code, stdin=subprocess.PIPE) as process:

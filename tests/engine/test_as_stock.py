@@ -11,12 +11,6 @@ import kerasnets
 from kerasnets import losses, optimizers
 from kerasnets.engine import engine_of
 
-
-@pytest.fixture
-def no_fallback(every_reason_is_said_again):
-    """A fallback to stock Keras fails the test."""
-
-
 # What used to be slow, or not to run
 NOISE = {
     "dropout": lambda: L.Dropout(0.3, seed=3),

@@ -26,7 +26,6 @@ from kerasnets.interop.optimizer_state import load_optimizer_state_dict, optimiz
 from kerasnets.interop.weights import load_state_dict, state_dict
 
 
-@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon needs PyTorch 2.9")
 def test_muons_state_goes_from_pytorch_to_here_and_back():
     module = nn.Linear(4, 3, bias=False)
     theirs = torch.optim.Muon(module.parameters(), lr=0.01, adjust_lr_fn="match_rms_adamw")

@@ -4,13 +4,11 @@ import contextlib
 
 import keras
 import numpy as np
-import pytest
 import torch
 from gradients import precision
 from hypothesis import strategies as st
 
 lr_scheduler = torch.optim.lr_scheduler
-needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon needs PyTorch 2.9")
 STEPS = 6
 # Rounding in another order: a few units in the last place a step, of intermediate values up to 10.
 TOLERANCE = {"float64": {"rtol": 1e-11, "atol": 1e-13}, "float32": {"rtol": 5e-6, "atol": 3e-6}}

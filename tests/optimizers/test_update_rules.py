@@ -15,7 +15,6 @@ from optimizer_steps import (
     draws,
     lr_scheduler,
     momenta,
-    needs_muon,
     network,
     rates,
     run_keras,
@@ -166,7 +165,6 @@ def test_adamax(shapes, rate, betas, epsilon, decay, maximize):
     )
 
 
-@needs_muon
 @hypothesis.given(
     st.sampled_from([(3, 2), (2, 5), (4, 4)]),
     st.sampled_from([0.0, 0.9]),
@@ -207,7 +205,7 @@ def test_muon_takes_matrices_only():
 RULES = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam", "Adamax")
 
 
-@pytest.mark.parametrize("name", [*RULES, pytest.param("Muon", marks=needs_muon)])
+@pytest.mark.parametrize("name", [*RULES, "Muon"])
 def test_defaults_are_pytorchs(name):
     defaults = dict(getattr(torch.optim, name)([torch.zeros(1, 1)]).defaults)
     config = getattr(optimizers, name)().get_config()

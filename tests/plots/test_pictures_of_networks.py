@@ -14,6 +14,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 import kerasnets
 from kerasnets import plots
 
+pytestmark = pytest.mark.once
+
 # Activations
 
 

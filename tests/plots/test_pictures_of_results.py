@@ -9,6 +9,8 @@ from matplotlib.colors import to_rgb
 
 from kerasnets import plots
 
+pytestmark = pytest.mark.once
+
 
 def luminance(color):
     parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]

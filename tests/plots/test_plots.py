@@ -13,6 +13,8 @@ import kerasnets
 from kerasnets import plots
 from kerasnets.plots import canvas
 
+pytestmark = pytest.mark.once
+
 
 def every_picture(lang, images, labels):
     model = kerasnets.build("NeuralNetwork")

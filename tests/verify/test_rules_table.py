@@ -25,4 +25,4 @@ def test_pytorch_has_the_classes(name):
     place = {"nn": torch.nn, "optim": torch.optim, "optim.lr_scheduler": torch.optim.lr_scheduler}[name]
     for names, *_ in RULES[name]:
         for each in names.split(", "):
-            assert hasattr(place, each) or each == "Muon", each  # from PyTorch 2.9
+            assert hasattr(place, each), each
