@@ -4,6 +4,7 @@ import contextlib
 
 import keras
 import numpy as np
+import pytest
 
 from kerasnets import backend
 
@@ -33,10 +34,15 @@ def value_and_gradients(function, *arrays):
 
 @contextlib.contextmanager
 def precision(dtype):
-    """New layers and losses compute in `dtype`."""
+    """New layers and losses compute in `dtype`. Skips the test where Keras adds float64 numbers in float32."""
     before = keras.config.floatx()
     backend.set_dtype(dtype)
     try:
+        if dtype == "float64":
+            ones = keras.ops.ones((1,), dtype)
+            # keras-nightly on PyTorch (keras issue 23704)
+            if keras.backend.standardize_dtype(keras.ops.add(ones, ones).dtype) != dtype:
+                pytest.skip("this Keras loses float64 in keras.ops.add")
         yield
     finally:
         backend.set_dtype(before)

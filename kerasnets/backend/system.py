@@ -18,6 +18,8 @@ def versions() -> dict[str, str]:
     for name in ("keras", *backends, "torchvision", "jaxlib", "numpy"):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
+    with contextlib.suppress(PackageNotFoundError):
+        found["keras"] = version("keras-nightly")  # the same module, installed over Keras's
     return found
 
 

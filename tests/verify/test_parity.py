@@ -19,6 +19,13 @@ BACKEND = keras.config.backend()
 FIGURE = parity.Figure("Net", "SGD", "float32", "one step", 0, "weights", "fc1.bias", 5e-7, 1e-7, 1e-6)
 
 
+@pytest.fixture
+def in_float64():
+    """Skips the test on a Keras that loses float64."""
+    with precision("float64"):
+        pass
+
+
 @pytest.fixture(autouse=True)
 def same_float_type_afterwards():
     with precision("float32"):
@@ -51,6 +58,7 @@ def comparison(network, optimizer, steps):
         ("ConvNeuralNetwork", "Adam", 2, ["float64"]),
     ],
 )
+@pytest.mark.usefixtures("in_float64")
 def test_same_numbers_as_pytorch(network, optimizer, steps, dtypes, pytestconfig):
     compared = comparison(network, optimizer, steps)
     if pytestconfig.getoption("--device") == "gpu":
@@ -69,6 +77,7 @@ def test_same_numbers_as_pytorch(network, optimizer, steps, dtypes, pytestconfig
         np.testing.assert_allclose(curves[ours], curves["PyTorch"], rtol=1e-5)
 
 
+@pytest.mark.usefixtures("in_float64")
 def test_same_numbers_as_pytorch_on_colour_images():
     recipe = recipes.find("Net", "cifar10").replace(batch_size=16)
     random = np.random.default_rng(0)
@@ -105,14 +114,14 @@ def stock_sgd(self, gradient, variable, learning_rate):
     self.assign_add(variable, new)
 
 
-@pytest.mark.usefixtures("other_rules")
+@pytest.mark.usefixtures("in_float64", "other_rules")
 def test_stock_sgd_breaks_the_bound_when_the_rate_drops(monkeypatch):
     monkeypatch.setattr(optimizers.SGD, "update_step", stock_sgd)
     broken = [figure for figure in comparison("Network2", "StepLR", 8).compare("float64") if figure.broken]
     assert [(figure.check, figure.quantity) for figure in broken] == [("running free", "weights")]
 
 
-@pytest.mark.usefixtures("other_rules")
+@pytest.mark.usefixtures("in_float64", "other_rules")
 def test_keras_epsilon_breaks_the_bound_and_the_exit_code(monkeypatch, tmp_path, capsys):
     rule = optimizers.Adam.update_step
 
@@ -228,6 +237,7 @@ def test_batches_are_those_of_a_training():
     np.testing.assert_array_equal(np.concatenate(second), batches.epoch_order(10, 3, 1)[:8])
 
 
+@pytest.mark.usefixtures("in_float64")
 def test_set_dtype():
     backend.set_dtype("float64")
     layer = keras.layers.Dense(2)
