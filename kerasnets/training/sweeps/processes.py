@@ -34,6 +34,7 @@ class Job:
         seed: the seed.
         folder: where the run is kept, and goes on if it was killed.
         held_out: the number of training images that are tested on, instead of the test images.
+        checks: settings to build networks for, instead of training.
     """
 
     recipe: dict[str, Any]
@@ -41,6 +42,7 @@ class Job:
     seed: int
     folder: Path
     held_out: int = 0
+    checks: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 class ProcessDiedError(Exception):
@@ -62,6 +64,7 @@ class Server:
     """
 
     def __init__(self, backend: str, arrays: Any = None):
+        self.backend = backend
         # Not multiprocessing's spawn, which runs the user's script again if that has no "if __name__ == '__main__'".
         self._requests, theirs = multiprocessing.Pipe()
         program = f"from kerasnets.training.sweeps import processes; processes.serve({backend!r}, {theirs.fileno()})"
@@ -87,7 +90,7 @@ class Server:
                 self._requests.recv()  # the server has the connection
         except (EOFError, OSError) as error:
             ours.close()
-            raise ProcessDiedError("The server of the trials died.") from error
+            raise ProcessDiedError(f"The process with the backend {self.backend} died; it printed why.") from error
         finally:
             theirs.close()
         return ours
@@ -106,7 +109,9 @@ class Server:
             self._process.wait()
 
 
-def follow(messages: Connection, after_epoch: Callable[[int, float], None]) -> dict[str, Any]:
+def follow(
+    messages: Connection, after_epoch: Callable[[int, float], None] = lambda epoch, accuracy: None
+) -> dict[str, Any]:
     """Wait for a trial's result; an error in `after_epoch` ends the trial's process.
 
     Args:
@@ -179,9 +184,10 @@ def _train(job: Job, arrays: Any, replies: Connection, requests: Connection) -> 
     _end_with(replies)
     message: tuple[str, Any]
     try:
-        message = ("result", run(job, arrays, lambda *epoch: replies.send(("epoch", epoch))))
+        report = lambda *epoch: replies.send(("epoch", epoch))  # noqa: E731
+        message = ("result", check(job) if job.checks else run(job, arrays, report))
     except Exception as error:
-        message = ("error", f"{type(error).__name__}: {error}")
+        message = ("error", str(error) if job.checks else f"{type(error).__name__}: {error}")
     with contextlib.suppress(OSError):
         replies.send(message)
     replies.close()
@@ -198,6 +204,20 @@ def _end_with(replies: Connection) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def check(job: Job) -> dict[str, Any]:
+    """Build the network, loss and optimizer of each of the job's checks."""
+    from kerasnets import training
+
+    for settings in job.checks:
+        try:
+            recipe = space.apply(Recipe.from_dict(job.recipe), settings)
+            training.compile_recipe(space.add_schedule(recipe, settings.get("schedule"), recipe.batch_size))
+        except Exception as error:
+            where = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+            raise ValueError(f"{where}: {type(error).__name__}: {error}") from error
+    return {}
 
 
 def run(job: Job, arrays: Any = None, report=lambda epoch, accuracy: None) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
 from kerasnets._internal.arguments import count
 from kerasnets._internal.atomic import replaced, write_json
 from kerasnets.training.recipes import Recipe
 from kerasnets.training.sweeps import storage as storages
-from kerasnets.training.sweeps.storage import FrozenTrial, TrialState, optuna
 
 
 @dataclasses.dataclass(repr=False)

@@ -8,15 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-try:
-    import optuna
-    import sqlalchemy
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "Sweeps need Optuna. Install it with, in a clone of kerasnets: pip install -e '.[sweep]' (elsewhere: pip "
-        "install optuna).",
-        name=error.name,
-    ) from error
+import optuna
+import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 #: File systems of other machines, where SQLite's locks don't hold, as /proc/mounts calls them.
