@@ -24,7 +24,7 @@ from typing import Annotated, Any
 import typer
 
 import kerasnets
-from kerasnets import cli, networks
+from kerasnets import backend as backends, cli, networks
 from kerasnets.training import recipes
 
 #: The tutorial's settings, each varied by itself; its optimizers have no momentum.
@@ -71,9 +71,11 @@ def main(
     lang: cli.Lang = "en",
 ) -> None:
     """Run a sweep, print a table, draw pictures."""
-    cli.start(backend, device)
     out = out or Path("out/sweep") / network
     try:
+        # Not cli.start, which imports Keras: only the trials' processes do.
+        (backends.check_backend if backend is None else backends.set_backend)(backend or backends.backend())
+        backends.set_device(device)
         space = make_space(grid or [], search or [], range(seed, seed + seeds))
         recipe = make_recipe(network, dataset, epochs, batch_size, is_tutorial=not grid and not search)
         result = kerasnets.sweep(
@@ -112,7 +114,7 @@ def make_space(grid: list[str], search: list[str], seeds: range) -> list[dict[st
 
 
 def parse_values(text: str) -> tuple[str, list[Any]]:
-    """``"optimizer=SGD,Adam"`` as ``("optimizer", ["SGD", "Adam"])``; lists, and calls of schedules, may have commas."""
+    """``"optimizer=SGD,Adam"`` as ``("optimizer", ["SGD", "Adam"])``; lists and calls may have commas."""
     name, equals, values = text.partition("=")
     try:
         if not equals:

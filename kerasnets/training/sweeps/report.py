@@ -38,14 +38,17 @@ class Sweep:
         """Gather the results from a study of which no cell is left.
 
         Raises:
-            RuntimeError: every training failed.
+            RuntimeError: no training got to its end.
         """
         found = study.get_trials(deepcopy=False)
         trials = {**storages.failed(found), **storages.settle(found)}
         trials = {cell: trial for cell, trial in sorted(trials.items()) if trial.state.is_finished()}
         rows = [_make_row(cell, trial) for cell, trial in trials.items()]
         if not any(row["state"] == "complete" for row in rows):
-            raise RuntimeError(f"Each of the {count(len(rows), 'trial')} failed; the first one: {rows[0]['error']}")
+            why = next(
+                (f"; the first error: {row['error']}" for row in rows if "error" in row), ", but all were pruned"
+            )
+            raise RuntimeError(f"None of the {count(len(rows), 'trial')} was trained to the end{why}")
         own = optuna.create_study(direction="maximize")
         own.add_trials(trials.values())
         return cls(list(names), rows, folder, own)

@@ -67,7 +67,7 @@ def sweep(
             file system.
         TypeError: an argument has the wrong type.
         ModuleNotFoundError: a backend or the database's driver is not installed.
-        RuntimeError: the storage can't be reached, or every trial failed.
+        RuntimeError: the storage can't be reached, or no trial was trained to its end.
     """
     base = recipes.load(recipe) if isinstance(recipe, str | os.PathLike) else recipe
     if not isinstance(base, Recipe):
@@ -91,7 +91,8 @@ def sweep(
             storages.open_storage(url, heartbeat, grace), name, *plans.choose_sampler(trials, sampler, pruner)
         )
         with crew.Workers(plan, cells, folder, arrays, grace, reseed=sampler is None) as all_workers:
-            all_workers.check()
+            if not cells.exist():
+                all_workers.check()
             study = cells.create(plan.to_dict(), plan.trials)
             all_workers.run(workers, study, progress)
         result = report.Sweep.from_study(study, plan.names, folder)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs",
                         "fuse.glusterfs", "fuse.sshfs", "9p")  # fmt: skip
 MOUNTS = Path("/proc/mounts")
+#: How often the tables are looked for before giving up.
+_ATTEMPTS = 5
 #: Trials in these states have a cell; a further trial of the same cell is void.
 _LIVE = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -69,20 +72,25 @@ def open_storage(url: str, heartbeat: int, grace: int) -> optuna.storages.RDBSto
     is_sqlite = parsed.get_backend_name() == "sqlite"
     if is_sqlite and parsed.database:
         _check_sqlite(Path(parsed.database), shown)
-    try:
-        return optuna.storages.RDBStorage(
-            url,
-            engine_kwargs={"connect_args": {"timeout": 100}} if is_sqlite else {"pool_pre_ping": True},
-            heartbeat_interval=heartbeat,
-            grace_period=grace,
-            heartbeat_stale_trial_callback=_make_retry(),
-        )
-    except (ModuleNotFoundError, ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
-        hint = " For PostgreSQL: pip install 'psycopg[binary]', and a URL that begins with postgresql+psycopg://."
-        raise ModuleNotFoundError(f"storage={shown!r} needs a driver that is not installed: {error}.{hint}") from error
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
-        raise RuntimeError(f"The storage {shown!r} can't be reached: {reason}") from error
+    connect = {"connect_args": {"timeout": 100}} if is_sqlite else {"pool_pre_ping": True}
+    for attempt in range(_ATTEMPTS):
+        try:
+            return optuna.storages.RDBStorage(
+                url, connect, heartbeat_interval=heartbeat, grace_period=grace,
+                heartbeat_stale_trial_callback=_make_retry(),
+            )  # fmt: skip
+        except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
+            raise ModuleNotFoundError(
+                f"storage={shown!r} needs a driver that is not installed. For PostgreSQL: pip install "
+                "'psycopg[binary]', and a URL that begins with postgresql+psycopg://."
+            ) from error
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+            # Two workers that make the tables of an empty database at once get in each other's way.
+            if attempt + 1 == _ATTEMPTS or not re.search("already exists|duplicate|UNIQUE", reason):
+                raise RuntimeError(f"The storage {shown!r} can't be reached: {reason}") from error
+            time.sleep(0.5 + attempt)
+    raise AssertionError
 
 
 def _check_sqlite(file: Path, shown: str) -> None:
@@ -143,6 +151,10 @@ class Cells:
         study.set_user_attr("sweep", plain)
         study.add_trials(trials)
         return study
+
+    def exist(self) -> bool:
+        """Whether the study is there."""
+        return self.name in optuna.study.get_all_study_names(self.storage)
 
     def load(self) -> optuna.Study:
         """The study; each thread needs its own."""
