@@ -25,7 +25,7 @@ def comparison(
     """The accuracy against each setting that differs between trainings, one panel each.
 
     A line joins trainings that differ in the panel's setting only: a marker is their mean over seeds, and a bar their
-    range. A setting with many numbers, as from a search, has a point per training.
+    range. Up to six lines have a legend. A setting with many numbers, as from a search, has a point per training.
 
     Args:
         settings: the settings of each training, by name.
@@ -92,21 +92,25 @@ def _draw_lines(
     panel: Axes, name: str, settings: Sequence[Mapping[str, Any]], accuracies: Sequence[float], words: Mapping[str, str]
 ) -> None:
     values = _values_of(settings, name)
+    varied = [key for key in _names_of(settings) if key not in _REPEATS and len(_values_of(settings, key)) > 1]
     groups: dict[str, dict[int, list[float]]] = {}
     for setting, accuracy in zip(settings, accuracies, strict=True):
-        others = {key: value for key, value in setting.items() if key != name and key not in _REPEATS}
+        others = {key: setting.get(key) for key in varied if key != name}
         group = groups.setdefault(", ".join(f"{key}={value}" for key, value in others.items()), {})
         group.setdefault(values.index(setting.get(name)), []).append(accuracy)
     lines = {others: group for others, group in groups.items() if len(group) > 1} or groups
     many = len(lines) > MOST_LINES
-    for index, group in enumerate(lines.values()):
+    for index, (label, group) in enumerate(lines.items()):
         places = sorted(group)
         means = np.array([np.mean(group[place]) for place in places])
         reach = [means - [min(group[p]) for p in places], [max(group[p]) for p in places] - means]
         look = 0 if many else index
         panel.errorbar(
-            places, means, yerr=reach, capsize=3, color=COLORS[look], marker=MARKERS[look], alpha=0.5 if many else 1.0
+            places, means, yerr=reach, capsize=3, color=COLORS[look], marker=MARKERS[look], alpha=0.5 if many else 1.0,
+            label=canvas.replace_undrawable([label])[0],
         )  # fmt: skip
+    if 1 < len(lines) <= MOST_LINES:
+        canvas.add_legend(panel)
     panel.set_xlim(-0.4, len(values) - 0.6)
     shown = canvas.replace_undrawable([words["none"] if value is None else value for value in values])
     slant = {"rotation": 20, "ha": "right"} if max(map(len, shown)) > 8 else {}

@@ -1,4 +1,4 @@
-"""A sweep of 201 short trials whose four workers are killed ten times ends with the results of serial runs, each once."""
+"""A sweep of 201 short trials whose four workers are killed ten times ends with the serial runs' results, each once."""
 
 import sweeping
 
