@@ -162,8 +162,7 @@ def train(
     without dropout, whose masks are each backend's own, the printed losses are the same but for rounding.
 
     Args:
-        recipe: what to train, from :mod:`kerasnets.recipes`; or a JSON file that has one, such as a sweep's
-            ``best.json`` or another run's ``result.json``.
+        recipe: what to train, from :mod:`kerasnets.recipes`, or a file with it: a ``best.json`` or ``result.json``.
         seed: seed of initial weights, batch order and dropout; 0 or more.
         out: folder for ``result.json`` and ``model.keras``. A run that was killed resumes after its last finished epoch
             when it is started again with the same settings, data, backend and folder; only files that kerasnets wrote
@@ -181,8 +180,7 @@ def train(
         RuntimeError: another process is training in `out`.
         TypeError: an argument has the wrong type; with `out`, an option of the recipe can't be saved.
     """
-    if isinstance(recipe, str | os.PathLike):
-        recipe = recipes.load(recipe)
+    recipe = recipes.load(recipe) if isinstance(recipe, str | os.PathLike) else recipe
     _check_arguments(recipe, seed, callbacks)
     out = None if out is None else check_path("out", out)
     (x, y), (x_test, y_test) = load_recipe_data(recipe, arrays)

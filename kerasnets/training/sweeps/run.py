@@ -11,6 +11,7 @@ from kerasnets.training.recipes import Recipe
 from kerasnets.training.sweeps.space import Grid
 
 if TYPE_CHECKING:
+    from kerasnets.training.sweeps.plan import Plan
     from kerasnets.training.sweeps.report import Sweep
 
 
@@ -34,24 +35,23 @@ def sweep(
 ) -> "Sweep":
     """Train a recipe many times, with other settings each time, on Optuna.
 
-    Each trial is a process of its own, with its own backend. What is killed goes on: start the same sweep again. A
-    further worker is the same call in another process or, with a database server, on another host.
+    What is killed goes on: start the same sweep again. A further worker is the same call in another process or, with a
+    database server, on another host. docs/tuning.md has examples.
 
     Args:
         recipe: what to train, or a JSON file that has a recipe.
-        space: a dict from names to lists of values: the grid of all their combinations; or a list of such dicts, whose
-            grids are joined. A name is an attribute of the recipe, an option (``"options.dropout"``,
-            ``"optimizer_options.momentum"``), ``"learning_rate"``, ``"schedule"`` (None or ``"StepLR(10, 0.1)"``),
-            ``"seed"``, or ``"backend"``. In a search a name may have a distribution of ``optuna.distributions``.
+        space: a dict from names to lists of values, the grid of all their combinations; or a list of dicts, whose grids
+            are joined. A name is an attribute of the recipe, an option (``"options.dropout"``), ``"learning_rate"``,
+            ``"schedule"`` (None or ``"StepLR(10, 0.1)"``), ``"seed"``, or ``"backend"``. In a search a name may have a
+            distribution of ``optuna.distributions``.
         out: folder for the runs and, unless `storage` is given, for the database.
         trials: number of trials of a search; None for the whole grid.
         workers: how many trials run at once, here.
         storage: URL of the database; default: SQLite, the file ``sweep.db`` in `out`.
         name: the study's name in the database.
         seed: seed of the trainings if ``"seed"`` isn't in `space`, and of the search.
-        held_out: compare the trials on this many training images, the last ones, which are then not trained on. With 0
-            they are compared on the test images, as in the tutorials; the best one's accuracy is then too good by a
-            little.
+        held_out: compare on this many training images, the last ones, which are then not trained on; 0 for the test
+            images, as in the tutorials.
         sampler: Optuna's sampler of a search; default: TPE.
         pruner: Optuna's pruner of a search; default: the median pruner.
         arrays: ``((x, y), (x_test, y_test))`` to use instead of the recipe's data set.
@@ -63,41 +63,49 @@ def sweep(
         The results, once no cell is left: this waits for what other workers have taken.
 
     Raises:
-        ValueError: a name or value is wrong, the storage holds another sweep by this name, or is SQLite on a network
-            file system.
+        ValueError: a name or value is wrong, or the storage holds another sweep or is SQLite on a network file system.
         TypeError: an argument has the wrong type.
         ModuleNotFoundError: a backend or the database's driver is not installed.
         RuntimeError: the storage can't be reached, or no trial was trained to its end.
     """
-    base = recipes.load(recipe) if isinstance(recipe, str | os.PathLike) else recipe
-    if not isinstance(base, Recipe):
-        raise TypeError(f"The recipe is a {type(base).__name__}; expected one as kerasnets.recipes.find() gives.")
-    folder = check_path("out", out)
+    grace = 3 * heartbeat if grace is None else grace
     for argument, value, low in (
         ("workers", workers, 1), ("seed", seed, 0), ("held_out", held_out, 0), ("heartbeat", heartbeat, 1),
-        ("grace", 3 * heartbeat if grace is None else grace, heartbeat + 1),
+        ("grace", grace, heartbeat + 1),
     ):  # fmt: skip
         check_integer(argument, value, low=low)
-    backends.check_backend(backends.backend())
-    _check_optuna()
+    folder, base = check_path("out", out), _load_recipe(recipe)
+    plan = _make_plan(base, space, trials, seed, held_out)
     from kerasnets.training.sweeps import plan as plans, report, storage as storages, workers as crew
 
-    plan = plans.Plan(base, space, trials, seed, held_out)
     folder.mkdir(parents=True, exist_ok=True)
     url = f"sqlite:///{(folder / 'sweep.db').absolute()}" if storage is None else storage
-    grace = grace or 3 * heartbeat
     with storages.quiet():
-        cells = storages.Cells(
-            storages.open_storage(url, heartbeat, grace), name, *plans.choose_sampler(trials, sampler, pruner)
-        )
-        with crew.Workers(plan, cells, folder, arrays, grace, reseed=sampler is None) as all_workers:
+        options = plans.choose_sampler(trials, sampler, pruner)
+        cells = storages.Cells(storages.open_storage(url, heartbeat, grace), name, *options)
+        with crew.Workers(plan, cells, folder, arrays, grace, reseed=sampler is None) as team:
             if not cells.exist():
-                all_workers.check()
+                team.check()
             study = cells.create(plan.to_dict(), plan.trials)
-            all_workers.run(workers, study, progress)
+            team.run(workers, study, progress)
         result = report.Sweep.from_study(study, plan.names, folder)
     result.save()
     return result
+
+
+def _load_recipe(recipe: Any) -> Recipe:
+    recipe = recipes.load(recipe) if isinstance(recipe, str | os.PathLike) else recipe
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"The recipe is a {type(recipe).__name__}; expected one as kerasnets.recipes.find() gives.")
+    return recipe
+
+
+def _make_plan(recipe: Recipe, space: Any, trials: int | None, seed: int, held_out: int) -> "Plan":
+    backends.check_backend(backends.backend())
+    _check_optuna()
+    from kerasnets.training.sweeps.plan import Plan
+
+    return Plan(recipe, space, trials, seed, held_out)
 
 
 def _check_optuna() -> None:
