@@ -180,8 +180,7 @@ def train(
         RuntimeError: another process is training in `out`.
         TypeError: an argument has the wrong type; with `out`, an option of the recipe can't be saved.
     """
-    recipe = recipes.load(recipe) if isinstance(recipe, str | os.PathLike) else recipe
-    _check_arguments(recipe, seed, callbacks)
+    recipe = _check_arguments(recipe, seed, callbacks)
     out = None if out is None else check_path("out", out)
     (x, y), (x_test, y_test) = load_recipe_data(recipe, arrays)
 
@@ -208,11 +207,14 @@ def train(
     return result
 
 
-def _check_arguments(recipe: Recipe, seed: int, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+def _check_arguments(recipe: Any, seed: int, callbacks: Sequence[keras.callbacks.Callback]) -> Recipe:
+    """The recipe, once the arguments are right; loaded if it is a file."""
+    recipe = recipes.load(recipe) if isinstance(recipe, str | os.PathLike) else recipe
     if not isinstance(recipe, Recipe):
         raise TypeError(f"The recipe is a {type(recipe).__name__}; expected one as kerasnets.recipes.find() gives.")
     check_integer("seed", seed, low=0)
     models.check_callbacks(callbacks)
+    return recipe
 
 
 def _make_step_log(log_every: int | None, verbose: int | str, steps: int) -> list[StepLog]:

@@ -34,7 +34,7 @@ class Plan:
         self.recipe, self.seed, self.held_out = recipe, seed, held_out
         self.is_search = trials is not None
         grids = spaces.list_grids(space)
-        base = spaces.base_settings(recipe, seed, backends.backend(), grids)
+        base = spaces.base_settings(recipe, check_integer("seed", seed, low=0), backends.backend(), grids)
         self.names = list(base)
         if self.is_search:
             check_integer("trials", trials)

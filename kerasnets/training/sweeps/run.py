@@ -16,23 +16,11 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    recipe: Recipe | str | os.PathLike,
-    space: Grid | Sequence[Grid],
-    *,
-    out: str | os.PathLike,
-    trials: int | None = None,
-    workers: int = 1,
-    storage: str | None = None,
-    name: str = "sweep",
-    seed: int = 0,
-    held_out: int = 0,
-    sampler: Any = None,
-    pruner: Any = None,
-    arrays: Any = None,
-    heartbeat: int = 10,
-    grace: int | None = None,
-    progress: bool = True,
-) -> "Sweep":
+    recipe: Recipe | str | os.PathLike, space: Grid | Sequence[Grid], *, out: str | os.PathLike,
+    trials: int | None = None, workers: int = 1, storage: str | None = None, name: str = "sweep", seed: int = 0,
+    held_out: int = 0, sampler: Any = None, pruner: Any = None, arrays: Any = None, heartbeat: int = 10,
+    grace: int | None = None, progress: bool = True,
+) -> "Sweep":  # fmt: skip
     """Train a recipe many times, with other settings each time, on Optuna.
 
     What is killed goes on: start the same sweep again. A further worker is the same call in another process or, with a
@@ -49,7 +37,7 @@ def sweep(
         workers: how many trials run at once, here.
         storage: URL of the database; default: SQLite, the file ``sweep.db`` in `out`.
         name: the study's name in the database.
-        seed: seed of the trainings if ``"seed"`` isn't in `space`, and of the search.
+        seed: seed of the trainings, unless ``"seed"`` is in `space`, and of the search.
         held_out: compare on this many training images, the last ones, which are then not trained on; 0 for the test
             images, as in the tutorials.
         sampler: Optuna's sampler of a search; default: TPE.
@@ -64,15 +52,11 @@ def sweep(
 
     Raises:
         ValueError: a name or value is wrong, or the storage holds another sweep or is SQLite on a network file system.
-        TypeError: an argument has the wrong type.
         ModuleNotFoundError: a backend or the database's driver is not installed.
         RuntimeError: the storage can't be reached, or no trial was trained to its end.
     """
-    grace = 3 * heartbeat if grace is None else grace
-    for argument, value, low in (
-        ("workers", workers, 1), ("seed", seed, 0), ("held_out", held_out, 0), ("heartbeat", heartbeat, 1),
-        ("grace", grace, heartbeat + 1),
-    ):  # fmt: skip
+    grace = 3 * check_integer("heartbeat", heartbeat) if grace is None else grace
+    for argument, value, low in (("workers", workers, 1), ("grace", grace, heartbeat + 1), ("held_out", held_out, 0)):
         check_integer(argument, value, low=low)
     folder, base = check_path("out", out), _load_recipe(recipe)
     plan = _make_plan(base, space, trials, seed, held_out)
