@@ -5,7 +5,7 @@ nox -s "tests(jax, cpu)"            one backend; arguments after -- go to pytest
 nox -s pythons lowest nightly       other Pythons, the lowest versions, and the Keras that comes next
 nox -s "keras_tests(jax)"           Keras's own tests through the fast path, against stock Keras (about ten minutes)
 nox -s "comparison(jax)"            the fast path against stock Keras in some 800 cases (half an hour)
-nox -s "soak(jax)"                  kills a training twenty times; the memory that trainings leave behind (half an hour)
+nox -s "soak(jax)"                  kills trainings and sweeps; the memory that trainings leave behind (an hour)
 nox -s notebooks                    runs the notebooks on every backend (a minute or two each)
 nox -s "notebooks(torch)" -- --store
                                     runs them in both languages and stores what they show
@@ -138,9 +138,9 @@ def comparison(session: nox.Session, backend: str) -> None:
 @nox.session
 @backends
 def soak(session: nox.Session, backend: str) -> None:
-    """A training that is killed twenty times, and the memory that trainings leave behind (half an hour)."""
+    """A training that is killed twenty times, a sweep that is killed ten times, and the memory that trainings leave."""
     install(session, backend)
-    files = ["tests/soak/soak_kills.py", "tests/soak/soak_memory.py"]
+    files = ["tests/soak/soak_kills.py", "tests/soak/soak_sweep.py", "tests/soak/soak_memory.py"]
     session.run("python", "-m", "pytest", "-s", *files, *session.posargs, env=on_cpu(session, backend))
 
 

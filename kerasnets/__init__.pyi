@@ -43,6 +43,7 @@ from .networks import (
 from .training import (
     callbacks as callbacks,
     recipes as recipes,
+    sweep as sweep,
     train as train,
 )
 from .verify import originals as originals

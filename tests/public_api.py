@@ -109,6 +109,7 @@ def train_a_network(folder: Path) -> None:
         plots.architecture(model),
         plots.weights(model, n=8),
         plots.activation("relu"),
+        plots.comparison([{"epochs": 1}, {"epochs": 2}], [80.0, 85.0]),
         plots.bars({"seconds per epoch": {"torch": 1.5, "jax": 1.4}}),
         plots.neuron(3),
         plots.layered_network([4, 3, 2]),
@@ -152,6 +153,9 @@ def run_recipes(folder: Path) -> None:
     plateau = schedules.ReduceLROnPlateau(monitor="loss", patience=1)
     result = kerasnets.train(recipe, seed=1, out=folder / "training", verbose=0, callbacks=[plateau])
     print(f"{result.test_accuracy:.2f} %", *kerasnets.list_networks())
+
+    swept = kerasnets.sweep(recipe, {"learning_rate": [0.1, 0.01]}, out=folder / "sweep", workers=2, progress=False)
+    print(swept, swept.recipe == kerasnets.recipes.load(folder / "sweep" / "best.json"), *swept.draw("en"))
 
     (x, y), _ = kerasnets.load_data("fashion_mnist_sample")
     model = kerasnets.networks.build("Network2", form="named")

@@ -12,6 +12,7 @@ closing, no matplotlib backend and no display. A notebook shows it as the last v
 
 from .activations import activation
 from .bar_chart import bars
+from .comparisons import comparison
 from .diagrams import gradient_descent, layered_network, neuron
 from .filters import weights
 from .images import predictions, show_images, view_classify
@@ -22,6 +23,7 @@ __all__ = [
     "activation",
     "architecture",
     "bars",
+    "comparison",
     "confusion_matrix",
     "gradient_descent",
     "layered_network",

@@ -12,3 +12,4 @@ from .run import (
     shows_progress_bars as shows_progress_bars,
     train as train,
 )
+from .sweeps.run import sweep as sweep

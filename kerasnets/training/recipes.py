@@ -9,13 +9,15 @@ ConvNeuralNetwork and Net are trained on it as on the other data sets, and what 
 """
 
 import dataclasses
+import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
-from kerasnets._internal.arguments import check_integer, check_known
+from kerasnets._internal.arguments import check_integer, check_known, check_path
 from kerasnets.data.datasets import NAMES, find_dataset
 
-__all__ = ["RECIPES", "TUTORIALS", "Recipe", "find", "remove_dropout"]
+__all__ = ["RECIPES", "TUTORIALS", "Recipe", "find", "load", "remove_dropout"]
 
 
 def __dir__() -> list[str]:
@@ -112,6 +114,31 @@ class Recipe:
         """
         return {field.name: _to_json(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)}
 
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Recipe":
+        """The recipe from the form that :meth:`to_dict` gives; a schedule is made again by Keras.
+
+        Raises:
+            ValueError: a name is not an attribute of a recipe, or one that every recipe has is missing.
+        """
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        for name in plain:
+            check_known("attribute of a recipe", name, known)
+        try:
+            return cls(**{name: _from_json(value) for name, value in plain.items()})
+        except TypeError as error:
+            raise ValueError(f"Not a recipe: {error}.") from error
+
+
+def _from_json(value):
+    if isinstance(value, Mapping) and {"class_name", "config"} <= value.keys():
+        import keras
+
+        return keras.saving.deserialize_keras_object(value)
+    if isinstance(value, Mapping):
+        return {key: _from_json(each) for key, each in value.items()}
+    return value
+
 
 def _to_json(name: str, value):
     if isinstance(value, Mapping):
@@ -192,6 +219,23 @@ def find(network: str, dataset: str | None = None, options: Mapping[str, Any] | 
     wanted = {name: value for name, value in wanted.items() if value is not None}
     nearest = max(of_network, key=lambda recipe: sum(getattr(recipe, name) == wanted[name] for name in wanted))
     return nearest.replace(**wanted)
+
+
+def load(path: str | os.PathLike) -> Recipe:
+    """Load the recipe from a JSON file: a run's ``result.json``, a sweep's ``best.json``, or a recipe's ``to_dict()``.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it has no recipe.
+    """
+    path = check_path("path", path)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds a {type(found).__name__}")
+        return Recipe.from_dict(found.get("recipe", found))
+    except (UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} has no recipe: {error}") from error
 
 
 def remove_dropout(recipe: Recipe) -> Recipe:

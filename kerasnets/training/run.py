@@ -17,6 +17,7 @@ from kerasnets._internal import keras_private
 from kerasnets._internal.arguments import check_integer, check_known, check_path, count
 from kerasnets._internal.arrays import to_numpy
 from kerasnets._internal.atomic import replaced, write_json
+from kerasnets.training import recipes
 from kerasnets.training.backup import Backup, digest
 from kerasnets.training.callbacks import EpochLog, EpochSeeds, StepLog
 from kerasnets.training.recipes import Recipe
@@ -145,7 +146,7 @@ def load_recipe_data(recipe: Recipe, arrays=None):
 
 
 def train(
-    recipe: Recipe,
+    recipe: Recipe | str | os.PathLike,
     *,
     seed: int = 0,
     out: str | os.PathLike | None = None,
@@ -161,7 +162,7 @@ def train(
     without dropout, whose masks are each backend's own, the printed losses are the same but for rounding.
 
     Args:
-        recipe: what to train, from :mod:`kerasnets.recipes`.
+        recipe: what to train, from :mod:`kerasnets.recipes`, or a file with it: a ``best.json`` or ``result.json``.
         seed: seed of initial weights, batch order and dropout; 0 or more.
         out: folder for ``result.json`` and ``model.keras``. A run that was killed resumes after its last finished epoch
             when it is started again with the same settings, data, backend and folder; only files that kerasnets wrote
@@ -179,7 +180,7 @@ def train(
         RuntimeError: another process is training in `out`.
         TypeError: an argument has the wrong type; with `out`, an option of the recipe can't be saved.
     """
-    _check_arguments(recipe, seed, callbacks)
+    recipe = _check_arguments(recipe, seed, callbacks)
     out = None if out is None else check_path("out", out)
     (x, y), (x_test, y_test) = load_recipe_data(recipe, arrays)
 
@@ -206,11 +207,14 @@ def train(
     return result
 
 
-def _check_arguments(recipe: Recipe, seed: int, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+def _check_arguments(recipe: Any, seed: int, callbacks: Sequence[keras.callbacks.Callback]) -> Recipe:
+    """The recipe, once the arguments are right; loaded if it is a file."""
+    recipe = recipes.load(recipe) if isinstance(recipe, str | os.PathLike) else recipe
     if not isinstance(recipe, Recipe):
         raise TypeError(f"The recipe is a {type(recipe).__name__}; expected one as kerasnets.recipes.find() gives.")
     check_integer("seed", seed, low=0)
     models.check_callbacks(callbacks)
+    return recipe
 
 
 def _make_step_log(log_every: int | None, verbose: int | str, steps: int) -> list[StepLog]:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.once
 
 SAMPLE = "fashion_mnist_sample"
 DRAWING = ("activations", "build_network", "digits", "fashion_mnist", "fashion_network", "graph", "mnist", "nn_basics",
-           "quickstart")  # fmt: skip
+           "quickstart", "sweep")  # fmt: skip
 HAS_CHINESE_FONT = not canvas.find_undrawable("".join(canvas.WORDS["zh"].values()))
 needs_chinese_font = pytest.mark.skipif(not HAS_CHINESE_FONT, reason="needs a font with Chinese characters")
 

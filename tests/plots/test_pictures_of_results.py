@@ -120,3 +120,44 @@ def test_bars():
 def test_bars_errors(groups, message):
     with pytest.raises(ValueError, match=message):
         plots.bars(groups)
+
+
+SETTINGS = [
+    {"rate": rate, "optimizer": optimizer, "seed": seed}
+    for rate, optimizer in ((0.1, "SGD"), (0.01, "SGD"), (0.01, "Adam"))
+    for seed in (0, 1)
+]
+
+
+def test_comparison_has_the_means_over_seeds_of_what_differs_in_one_setting():
+    accuracies = [80.0, 82.0, 70.0, 74.0, 90.0, 91.0]
+    figure = plots.comparison(SETTINGS, accuracies)
+    rates, optimizers = figure.axes
+    assert [text.get_text() for text in rates.get_xticklabels()] == ["0.01", "0.1"]  # numbers in their order
+    assert [text.get_text() for text in optimizers.get_xticklabels()] == ["SGD", "Adam"]
+    (with_sgd,) = rates.containers  # Adam has one rate only
+    np.testing.assert_allclose(with_sgd.lines[0].get_xydata(), [[0, 72.0], [1, 81.0]])
+    (at_one_rate,) = optimizers.containers
+    np.testing.assert_allclose(at_one_rate.lines[0].get_xydata(), [[0, 72.0], [1, 90.5]])
+    (bars,) = at_one_rate.lines[2]
+    np.testing.assert_allclose([segment[:, 1] for segment in bars.get_segments()], [[70, 74], [90, 91]])
+    assert figure.get_axes()[0].get_legend() is None
+
+
+def test_comparison_of_a_grid_names_its_lines_and_a_search_has_points():
+    grid = [{"rate": rate, "optimizer": name} for rate in (0.1, 0.2) for name in ("SGD", "Adam")]
+    rates, _ = plots.comparison(grid, [1.0, 2.0, 3.0, 4.0]).axes
+    assert [text.get_text() for text in rates.get_legend().get_texts()] == ["optimizer=SGD", "optimizer=Adam"]
+    found = [{"learning_rate": 10.0 ** -(number / 5)} for number in range(12)]
+    (panel,) = plots.comparison(found, list(range(12))).axes
+    assert panel.get_xscale() == "log"
+    assert panel.lines[0].get_xdata().tolist() == [setting["learning_rate"] for setting in found]
+    assert panel.get_xlabel() == "learning rate"
+    with pytest.raises(ValueError, match="as many settings as accuracies, and at least one; got 1 and 0"):
+        plots.comparison([{}], [])
+
+
+@needs_chinese_font
+def test_comparison_in_chinese():
+    texts = all_texts(plots.comparison([{"batch_size": 1}, {"batch_size": 2}], [1.0, 2.0], lang="zh"))
+    assert {"批次大小", "测试准确率（%）"} <= set(texts)

@@ -72,3 +72,29 @@ def test_json_names_what_it_cant_hold():
     recipe = recipes.find("Net").replace(loss_options={"weight": [1.0, object()]})
     with pytest.raises(TypeError, match=r"loss_options\['weight'\] of the recipe is a object"):
         recipe.to_dict()
+
+
+def test_a_recipe_comes_back_from_its_file(tmp_path):
+    recipe = recipes.find("Net").replace(optimizer_options={"learning_rate": schedules.StepLR(0.1, step_size=2)})
+    for name, content in (("own", recipe.to_dict()), ("result", {"recipe": recipe.to_dict(), "seed": 3})):
+        (tmp_path / name).write_text(json.dumps(content))
+        loaded = recipes.load(tmp_path / name)
+        assert loaded.to_dict() == recipe.to_dict()
+        assert isinstance(loaded.optimizer_options["learning_rate"], schedules.StepLR)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[1]", "it holds a list"),
+        ("{", "has no recipe: Expecting"),
+        ('{"networks": 1}', "Unknown attribute of a recipe 'networks'.*Did you mean 'network'"),
+        ('{"name": "Net"}', "Not a recipe: .*'network'"),
+    ],
+)
+def test_a_file_without_a_recipe_is_named(content, message, tmp_path):
+    (tmp_path / "best.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"best.json' has no recipe: .*{message}|{message}"):
+        kerasnets.train(tmp_path / "best.json")
+    with pytest.raises(FileNotFoundError):
+        recipes.load(tmp_path / "nowhere.json")
