@@ -229,6 +229,8 @@ def load(path: str | os.PathLike) -> Recipe:
         ValueError: it has no recipe.
     """
     path = check_path("path", path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {str(path)!r}; expected one that holds a recipe, such as best.json.")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
