@@ -1,4 +1,4 @@
-"""Keras's backend: which one (:mod:`~kerasnets.backend.choice`), and what it does (:mod:`~kerasnets.backend.active`).
+"""Keras's backend: which one (``choice``), and what it does (``active``).
 
 >>> import kerasnets
 >>> kerasnets.set_backend("jax")  # before the first use of Keras

@@ -105,7 +105,7 @@ def load_state_dict(model: keras.Model, source: Mapping[str, Any] | str | Path, 
 
     Args:
         model: a built Functional or Sequential model, on any backend. Its dtypes don't change. For features that are
-            flattened, reshaped or joined in the model, see :mod:`kerasnets._internal.feature_order`.
+            flattened, reshaped or joined in the model, see ``kerasnets/_internal/feature_order.py``.
         source: a dict of tensors or arrays, a ``.pt``/``.pth`` file (read with ``weights_only=True``) or a
             ``.safetensors`` file (read without PyTorch). It may be a checkpoint with the weights under
             ``"state_dict"``, ``"model_state_dict"`` or ``"model"``. The prefixes ``module.`` and ``_orig_mod.``, which

@@ -148,7 +148,7 @@ class CrossEntropyLoss(ClassLoss):
 
     Raises:
         ValueError: an argument is out of range, or shapes don't match. A label that is not a class makes the loss NaN;
-            :meth:`check_targets` raises an error for it before training.
+            ``check_targets`` raises an error for it before training.
     """
 
     def __init__(
@@ -230,7 +230,7 @@ class NLLLoss(ClassLoss):
 
     Raises:
         ValueError: an argument is out of range, or shapes don't match. A label that is not a class makes the loss NaN;
-            :meth:`check_targets` raises an error for it before training.
+            ``check_targets`` raises an error for it before training.
     """
 
     def __init__(

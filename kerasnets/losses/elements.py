@@ -40,7 +40,7 @@ class MSELoss(ElementLoss):
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class L1Loss(ElementLoss):
-    """``torch.nn.L1Loss``: |y_pred − y_true| of each element, averaged over all of them.
+    """``torch.nn.L1Loss``: ``|y_pred − y_true|`` of each element, averaged over all of them.
 
     The gradient is 0 where the two are equal. Source: the page ``torch.nn.L1Loss``.
 
@@ -65,7 +65,7 @@ class L1Loss(ElementLoss):
 class SmoothL1Loss(ElementLoss):
     """``torch.nn.SmoothL1Loss``: a parabola near 0 and a line of slope 1 beyond.
 
-    With d = |y_pred − y_true|, the loss of an element is d²/(2β) for d < β and d − β/2 otherwise. With β = 0 it is
+    With ``d = |y_pred − y_true|``, the loss of an element is d²/(2β) for d < β and d − β/2 otherwise. With β = 0 it is
     :class:`L1Loss`. It is :class:`HuberLoss` with δ = β, divided by β. Source: the page ``torch.nn.SmoothL1Loss``.
 
     Args:
@@ -100,7 +100,7 @@ class SmoothL1Loss(ElementLoss):
 class HuberLoss(ElementLoss):
     """``torch.nn.HuberLoss``: a parabola near 0 and a line of slope δ beyond.
 
-    With d = |y_pred − y_true|, the loss of an element is d²/2 for d ≤ δ and δ·(d − δ/2) otherwise. Source: the page
+    With ``d = |y_pred − y_true|``, the loss of an element is d²/2 for d ≤ δ and δ·(d − δ/2) otherwise. Source: the page
     ``torch.nn.HuberLoss``.
 
     Args:

@@ -99,7 +99,7 @@ class SequentialLR(LRSchedule):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "SequentialLR":
-        """Make the sequence that :meth:`get_config` described."""
+        """Make the sequence that ``get_config`` described."""
         schedules = [keras.saving.deserialize_keras_object(schedule) for schedule in config["schedules"]]
         return cls(schedules, config["milestones"], config["steps_per_epoch"])
 

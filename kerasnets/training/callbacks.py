@@ -76,7 +76,7 @@ class StepLog(_LossSum):
 
     @property
     def looks_every(self) -> int:
-        """How many steps may run at once: the fast fit asks for this."""
+        """How many steps may run at once, which the fast fit asks for."""
         return self.every
 
     def on_epoch_begin(self, epoch, logs=None):  # noqa: D102
@@ -106,7 +106,7 @@ class LossLine(_LossSum):
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Keeps the logs of each epoch and its wall-clock seconds without validation in :attr:`epochs`, a list of dicts."""
+    """Keeps the logs of each epoch and its wall-clock seconds without validation in ``epochs``, a list of dicts."""
 
     def __init__(self):
         super().__init__()

@@ -78,7 +78,7 @@ class Result:
 
     @property
     def losses(self) -> dict[str, list[float]]:
-        """The training loss by epoch, and the test loss if it is known, as :func:`plots.learning_curves` takes them."""
+        """The training loss by epoch, and the test loss if it is known, as :func:`kerasnets.plots.learning_curves` takes them."""
         return {"loss": self.train_loss} | ({"val_loss": self.test_losses} if self.test_losses else {})
 
     @property
@@ -161,7 +161,7 @@ def train(
     without dropout, whose masks are each backend's own, the printed losses are the same but for rounding.
 
     Args:
-        recipe: what to train, from :mod:`kerasnets.recipes`.
+        recipe: what to train, from :mod:`kerasnets.training.recipes`.
         seed: seed of initial weights, batch order and dropout; 0 or more.
         out: folder for ``result.json`` and ``model.keras``. A run that was killed resumes after its last finished epoch
             when it is started again with the same settings, data, backend and folder; only files that kerasnets wrote

@@ -265,7 +265,7 @@ def build(name: str, **options: object) -> nn.Module:
     """Build an original with PyTorch's initial weights.
 
     Args:
-        name: a key of :data:`ORIGINALS`.
+        name: a key of ``ORIGINALS``.
         **options: ``classes`` and ``input_shape`` of every network, as :func:`kerasnets.build` takes them, and the
             network's own: ``dropout`` of ``ConvNeuralNetwork``, ``output`` and ``dropout`` of ``FashionNetwork``,
             ``form`` of ``Network2``.

@@ -54,7 +54,7 @@ def compare(
         steps_per_epoch: optimizer steps for each ``scheduler.step()``.
 
     Returns:
-        The report: findings, figures and matches; its ``text()`` for reading, ``plot()`` for a picture, ``save_json``.
+        The report. It has findings, figures, matches, ``text()`` for reading, ``plot()`` for a picture and ``save_json``.
 
     Raises:
         TypeError: an argument is of another type, the model has its own ``call``, the module's ``forward`` branches on

@@ -100,7 +100,7 @@ class Report:
             unfinished.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the difference by layer; see :func:`~kerasnets.verify.compare.picture.plot_report`."""
+        """Draw the difference by layer; see ``kerasnets/verify/compare/picture.py``."""
         from kerasnets.verify.compare.picture import plot_report
 
         return plot_report(self, ax)
