@@ -8,8 +8,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SECTIONS: dict[str, tuple[str, str, list[str]]] = {
     "tutorials": (
         "Tutorials",
-        "Four notebooks, from the first network to reading digits. They use the sample of Fashion-MNIST that comes with "
-        "the package, and each takes a minute or two. Their sources are in `experiments/notebooks`.",
+        "Four notebooks, from the first network to reading digits, on the sample of Fashion-MNIST that comes with the "
+        "package. They are shown with the outputs that are stored in `experiments/notebooks`; `nox -s notebooks` runs "
+        "them, and fails if they print something else.",
         ["experiments/notebooks/*.ipynb"],
     ),
     "guides": (

@@ -56,8 +56,8 @@ def _is_constant(value: Any) -> bool:
 
 def _index() -> str:
     text = (
-        "Every public name of kerasnets, from the docstrings of the code. Shapes are given as ``(batch, …)``; the examples "
-        "run as tests."
+        "Every public name of kerasnets, from the docstrings of the code. Shapes are given as ``(batch, …)``. The "
+        "examples begin with ``import keras, kerasnets`` and ``import numpy as np``, and run as tests, on PyTorch."
     )
     entries = "\n".join(f"   {module}" for module in MODULES)
     return f"{_heading('Reference')}\n{text}\n\n.. toctree::\n   :maxdepth: 1\n\n{entries}\n"

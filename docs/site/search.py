@@ -1,4 +1,4 @@
-"""The site's search in English and Chinese: Sphinx's own for English, with Chinese text cut into pairs of characters."""
+"""The site's search in English and Chinese: Sphinx's own for English, with Chinese cut into pairs of characters."""
 
 import re
 

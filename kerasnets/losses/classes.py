@@ -149,6 +149,11 @@ class CrossEntropyLoss(ClassLoss):
     Raises:
         ValueError: an argument is out of range, or shapes don't match. A label that is not a class makes the loss NaN;
             ``check_targets`` raises an error for it before training.
+
+    Examples:
+        >>> loss = kerasnets.losses.CrossEntropyLoss()
+        >>> round(float(loss([2], [[0.0, 0.0, 0.0]])), 4)
+        1.0986
     """
 
     def __init__(
@@ -231,6 +236,11 @@ class NLLLoss(ClassLoss):
     Raises:
         ValueError: an argument is out of range, or shapes don't match. A label that is not a class makes the loss NaN;
             ``check_targets`` raises an error for it before training.
+
+    Examples:
+        >>> loss = kerasnets.losses.NLLLoss()
+        >>> round(float(loss([0], np.log([[0.5, 0.25, 0.25]]))), 4)
+        0.6931
     """
 
     def __init__(

@@ -32,6 +32,11 @@ class MSELoss(ElementLoss):
 
     Raises:
         ValueError: `reduction` is unknown, or the shapes differ. (PyTorch warns, and broadcasts.)
+
+    Examples:
+        >>> loss = kerasnets.losses.MSELoss()
+        >>> round(float(loss([[1.0, 2.0]], [[1.0, 4.0]])), 4)
+        2.0
     """
 
     def compare(self, y_true, y_pred):
@@ -55,6 +60,11 @@ class L1Loss(ElementLoss):
 
     Raises:
         ValueError: `reduction` is unknown, or the shapes differ. (PyTorch warns, and broadcasts.)
+
+    Examples:
+        >>> loss = kerasnets.losses.L1Loss()
+        >>> round(float(loss([[1.0, 2.0]], [[1.0, 4.0]])), 4)
+        1.0
     """
 
     def compare(self, y_true, y_pred):
@@ -79,6 +89,11 @@ class SmoothL1Loss(ElementLoss):
 
     Raises:
         ValueError: an argument is out of range, or the shapes differ. (PyTorch warns, and broadcasts.)
+
+    Examples:
+        >>> loss = kerasnets.losses.SmoothL1Loss(beta=1.0)
+        >>> round(float(loss([[0.0]], [[3.0]])), 4)
+        2.5
     """
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0, name: str | None = None, dtype: Any = None):
@@ -115,6 +130,11 @@ class HuberLoss(ElementLoss):
 
     Raises:
         ValueError: an argument is out of range, or the shapes differ. (PyTorch warns, and broadcasts.)
+
+    Examples:
+        >>> loss = kerasnets.losses.HuberLoss(delta=1.0)
+        >>> round(float(loss([[0.0]], [[3.0]])), 4)
+        2.5
     """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0, name: str | None = None, dtype: Any = None):
@@ -150,6 +170,11 @@ class KLDivLoss(ElementLoss):
 
     Raises:
         ValueError: `reduction` is unknown, or the shapes differ. (PyTorch broadcasts.)
+
+    Examples:
+        >>> loss = kerasnets.losses.KLDivLoss()
+        >>> round(float(loss([[1.0, 0.0]], np.log([[0.5, 0.5]]))), 4)
+        0.3466
     """
 
     def __init__(self, reduction: str = "mean", log_target: bool = False, name: str | None = None, dtype: Any = None):

@@ -61,6 +61,18 @@ class Optimizer(keras.optimizers.Optimizer):
     Raises:
         ValueError: an argument is out of range.
         TypeError: an argument is unknown.
+
+    Examples:
+        >>> class SignSGD(kerasnets.optimizers.Optimizer):
+        ...     state_names = ()
+        ...
+        ...     def update_step(self, gradient, variable, learning_rate):
+        ...         value, gradient, rate = self.prepare(gradient, variable, learning_rate)
+        ...         self.assign(variable, value - rate * keras.ops.sign(gradient))
+        >>> variable = keras.Variable([1.0])
+        >>> SignSGD(0.25).apply([keras.ops.array([2.0])], [variable])
+        >>> float(variable.numpy()[0])
+        0.75
     """
 
     #: PyTorch's names of the rule's own settings → the names here, as arguments or attributes (several for a tuple).
@@ -125,7 +137,7 @@ class Optimizer(keras.optimizers.Optimizer):
 
     @property
     def learning_rate_source(self):
-        """The source of the learning rate (a variable, a schedule or a function), for which Keras has no public name."""
+        """The source of the learning rate (variable, schedule or function), for which Keras has no public name."""
         return self._learning_rate
 
     @property

@@ -1,8 +1,12 @@
 """Finds where a Keras port differs from its PyTorch original, and names the cause.
 
->>> report = kerasnets.compare(module, model, x, y, loss=(torch_loss, keras_loss), optimizer=(torch_sgd, keras_sgd))
+>>> import torch
+>>> module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+>>> model = keras.Sequential([keras.Input((4,)), kerasnets.layers.Linear(3, activation="relu")])
+>>> report = kerasnets.compare(module, model, np.ones((8, 4), "float32"))
 >>> print(report)
->>> report.plot().savefig("port.png")
+kerasnets.compare on torch: the same as PyTorch, within its noise.
+...
 
 What is done, on copies of both sides, and where each part is:
 

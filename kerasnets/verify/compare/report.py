@@ -28,6 +28,15 @@ class Report:
         learning_rates: PyTorch's and Keras's rates by step; None without an optimizer.
         weights_loaded: whether the model came with the module's weights.
         seconds: how long it took.
+
+    Examples:
+        >>> import torch
+        >>> module = torch.nn.Sequential(torch.nn.Linear(4, 2))
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="relu")])
+        >>> x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+        >>> report = kerasnets.compare(module, model, x)
+        >>> report.same, len(report.findings) > 0
+        (False, True)
     """
 
     backend: str
