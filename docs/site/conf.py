@@ -22,6 +22,7 @@ root_doc = "index"
 autosummary_generate = False  # reference.py writes the pages
 autodoc_inherit_docstrings = False  # Keras's own methods are documented there
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 autodoc_typehints_format = "short"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

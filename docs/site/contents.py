@@ -56,7 +56,7 @@ FOLDERS = {"experiments/notebooks": "tutorials", "experiments/notebooks/zh": "zh
 START_SECTIONS = 3
 #: What is below the start in each language.
 TOP = {
-    "index.md": ["tutorials", "guides", "explanation", "reference/index", "figures", "changelog", "zh/index"],
+    "index.md": ["tutorials", "guides", "explanation", "reference/index", "figures", "changelog", "中文 </zh/index>"],
     "zh/index.md": ["zh/tutorials", "zh/guides", "zh/untranslated"],
 }
 

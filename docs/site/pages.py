@@ -45,9 +45,10 @@ def cut_start(text: str) -> str:
 
 
 def toctree(entries: list[str], *, hidden: bool = False) -> str:
-    """A table of contents with these pages, relative to the site's root."""
-    lines = ["```{toctree}", ":maxdepth: 1", *([":hidden:"] if hidden else []), *(f"/{entry}" for entry in entries)]
-    return "\n".join([*lines, "```", ""])
+    """A table of contents with these pages, each its place in the site or ``title </place>``."""
+    options = [":maxdepth: 1", *([":hidden:"] if hidden else [])]
+    places = [entry if "<" in entry else f"/{entry}" for entry in entries]
+    return "\n".join(["```{toctree}", *options, *places, "```", ""])
 
 
 def page(path: Path) -> str:

@@ -72,6 +72,10 @@ def test_a_section_has_every_page():
     assert written <= shown
 
 
+def test_the_citation_has_the_version():
+    assert f"\nversion: {kerasnets.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
