@@ -26,6 +26,7 @@ toc_object_entries_show_parents = "hide"
 autodoc_typehints_format = "short"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 napoleon_custom_sections = [("Call arguments", "params_style")]
 
 myst_heading_anchors = 3
