@@ -9,6 +9,8 @@ nox -s "soak(jax)"                  kills trainings and sweeps; the memory that 
 nox -s notebooks                    runs the notebooks on every backend (a minute or two each)
 nox -s "notebooks(torch)" -- --store
                                     runs them in both languages and stores what they show
+nox -s docs                         builds the site in English and Chinese into out/site/html
+nox -s build                        builds wheel and sdist into dist, and trains with the wheel in an empty environment
 nox -s reproduce                    trains everything on full data and writes docs/results.md (about an hour)
 """
 
@@ -162,6 +164,38 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site, into out/site/html; a warning is an error."""
+    session.install("-c", "constraints.txt", ".[docs]")
+    session.run("python", "docs/site/build.py", *session.posargs)
+
+
+#: The largest wheel, in bytes: most of it is the sample of Fashion-MNIST.
+LARGEST_WHEEL = 12_000_000
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """A wheel and an sdist that a package index would take, and a training with the wheel alone."""
+    session.install("twine", "uv")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("uv", "build", "--out-dir", "dist")
+    (wheel,) = (path.resolve() for path in Path("dist").glob("*.whl"))
+    session.run("twine", "check", "--strict", *map(str, Path("dist").glob("kerasnets-*")))
+    if (size := wheel.stat().st_size) > LARGEST_WHEEL:
+        session.error(f"{wheel.name} has {size:,} bytes; at most {LARGEST_WHEEL:,} are allowed.")
+    constraints = str(Path("constraints.txt").resolve())
+    empty = Path(session.create_tmp(), "empty").resolve()
+    shutil.rmtree(empty, ignore_errors=True)
+    empty.mkdir(parents=True)
+    python = str(empty / "environment" / "bin" / "python")
+    session.run("uv", "venv", str(empty / "environment"))
+    session.run("uv", "pip", "install", "--python", python, "-c", constraints, str(wheel))
+    session.chdir(empty)
+    session.run(python, "-m", "kerasnets", "train", "NeuralNetwork", "--dataset", "fashion_mnist_sample", external=True)
 
 
 @nox.session

@@ -34,6 +34,11 @@ def epoch_order(n: int, seed: int, epoch: int, drawn: int = 0) -> np.ndarray:
 
     Returns:
         int64 ``(n,)``.
+
+    Examples:
+        >>> order = kerasnets.batches.epoch_order(4, seed=42, epoch=0)
+        >>> sorted(order.tolist())
+        [0, 1, 2, 3]
     """
     n, seed, epoch = check_integer("n", n, 0), check_integer("seed", seed, 0), check_integer("epoch", epoch, 0)
     before = _state_after(seed, check_integer("drawn", drawn, 0))
@@ -41,7 +46,16 @@ def epoch_order(n: int, seed: int, epoch: int, drawn: int = 0) -> np.ndarray:
 
 
 def next_order(n: int) -> np.ndarray:
-    """The order of the next epoch after what ``keras.utils.set_random_seed`` started: int64 ``(n,)``."""
+    """The order of the next epoch after what ``keras.utils.set_random_seed`` started: int64 ``(n,)``.
+
+    Examples:
+        >>> import torch
+        >>> keras.utils.set_random_seed(0)
+        >>> order = kerasnets.batches.next_order(4).tolist()
+        >>> _ = torch.manual_seed(0)
+        >>> order == [int(i) for i in torch.utils.data.DataLoader(torch.arange(4), shuffle=True)]
+        True
+    """
     return _next_order(n, global_generator())
 
 

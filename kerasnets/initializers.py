@@ -73,6 +73,11 @@ class FanInUniform(_TorchStream, keras.initializers.VarianceScaling):
 
     Raises:
         ValueError: `fan_in` is not a positive integer, or it is None and the shape has fewer than two axes.
+
+    Examples:
+        >>> values = kerasnets.initializers.FanInUniform(seed=0)((4, 3))  # 4 inputs, 3 outputs
+        >>> bool((abs(values) <= 0.5).all())
+        True
     """
 
     def __init__(self, fan_in: int | None = None, seed: int | keras.random.SeedGenerator | None = None):
@@ -131,6 +136,11 @@ class StandardNormal(_TorchStream, keras.initializers.RandomNormal):
 
     Args:
         seed: as in :class:`FanInUniform`.
+
+    Examples:
+        >>> values = kerasnets.initializers.StandardNormal(seed=0)((1000, 8))
+        >>> abs(float(values.mean())) < 0.1
+        True
     """
 
     def __init__(self, seed: int | keras.random.SeedGenerator | None = None):

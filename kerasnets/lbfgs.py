@@ -3,8 +3,11 @@
 The other optimizers see one gradient per step. This one evaluates the loss and its gradient as often as its line search
 needs; PyTorch passes a closure to ``step`` for that. It suits small, smooth problems with all images at once.
 
+>>> x, y = np.eye(10), np.arange(10)
+>>> model = kerasnets.models.Sequential([keras.Input((10,)), kerasnets.layers.Linear(10)])
 >>> result = kerasnets.lbfgs.minimize(model, kerasnets.losses.CrossEntropyLoss(), x, y, max_iterations=50)
->>> result.losses[0], result.losses[-1], result.evaluations
+>>> result.losses[-1] < 0.01 < result.losses[0]
+True
 """
 
 import dataclasses
@@ -38,6 +41,11 @@ class Minimum:
         converged: whether a tolerance was reached. Otherwise the limit of iterations or evaluations was, or the line
             search failed, which happens close to a minimum because of rounding in float32.
         message: SciPy's reason for stopping.
+
+    Examples:
+        >>> minimum = kerasnets.lbfgs.Minimum(losses=[2.0, 0.5], evaluations=3, converged=True, message="")
+        >>> minimum.losses[-1]
+        0.5
     """
 
     losses: list[float]
@@ -84,6 +92,12 @@ def minimize(
     Raises:
         ModuleNotFoundError: SciPy is not installed.
         ValueError: shapes, labels or an option are invalid, or the initial loss is not finite.
+
+    Examples:
+        >>> model = kerasnets.models.Sequential([keras.Input((2,)), kerasnets.layers.Linear(1)])
+        >>> minimum = kerasnets.lbfgs.minimize(model, kerasnets.losses.MSELoss(), np.eye(2), np.ones((2, 1)))
+        >>> minimum.losses[-1] < 1e-6
+        True
     """
     max_iterations = check_integer("max_iterations", max_iterations)
     if max_evaluations is None:

@@ -249,12 +249,24 @@ class Model(_Checked, keras.Model):
 
     Made as ``keras.Model(inputs, outputs, name=None)`` is. ``fit`` and ``evaluate`` check images and labels before the
     first step; everything else is Keras's own.
+
+    Examples:
+        >>> inputs = keras.Input((2,))
+        >>> model = kerasnets.models.Model(inputs, kerasnets.layers.Linear(1)(inputs))
+        >>> model.count_params()
+        3
     """
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class Sequential(_Checked, keras.Sequential):
-    """A ``keras.Sequential`` that checks its arrays; see :class:`Model`."""
+    """A ``keras.Sequential`` that checks its arrays; see :class:`Model`.
+
+    Examples:
+        >>> model = kerasnets.models.Sequential([keras.Input((2,)), kerasnets.layers.Linear(1)])
+        >>> model.count_params()
+        3
+    """
 
 
 def accelerate(model: keras.Model, *, trust: bool = False) -> keras.Model:
@@ -289,6 +301,12 @@ def accelerate(model: keras.Model, *, trust: bool = False) -> keras.Model:
 
     Raises:
         TypeError: `model` is not a Functional or Sequential model.
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model = kerasnets.accelerate(model)
+        >>> model.compile(keras.optimizers.SGD(0.1), keras.losses.MeanSquaredError())
+        >>> history = model.fit(np.eye(2), np.ones((2, 1)), epochs=2, verbose=0)
     """
     if not is_graph(model):
         refuse_torch_model("accelerate", model)
@@ -321,6 +339,13 @@ def load_model(path, **kwargs) -> keras.Model:
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: the file is damaged, is not a model file, or contains a class that Keras doesn't know.
+
+    Examples:
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.keras"
+        >>> kerasnets.build("Net").save(path)
+        >>> kerasnets.load_model(path).name
+        'Net'
     """
     path = check_path("path", path)
     if not path.exists():

@@ -1,7 +1,7 @@
-"""Keras's backend: which one (:mod:`~kerasnets.backend.choice`), and what it does (:mod:`~kerasnets.backend.active`).
+"""Keras's backend: which one (``choice``), and what it does (``active``).
 
 >>> import kerasnets
->>> kerasnets.set_backend("jax")  # before the first use of Keras
+>>> kerasnets.set_backend("torch")  # before the first use of Keras
 >>> kerasnets.backend.devices()
 ['cpu:0']
 """

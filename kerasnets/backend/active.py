@@ -24,12 +24,22 @@ def _module():
 
 
 def devices() -> list[str]:
-    """The devices that the active backend sees, as ``"cpu:0"``, ``"gpu:0"`` …; imports the backend."""
+    """The devices that the active backend sees, as ``"cpu:0"``, ``"gpu:0"`` …; imports the backend.
+
+    Examples:
+        >>> kerasnets.backend.devices()[0]
+        'cpu:0'
+    """
     return _module().devices()
 
 
 def device() -> str:
-    """The kind of device that the active backend computes on: ``"cpu"``, ``"gpu"`` or ``"mps"``. Imports Keras."""
+    """The kind of device that the active backend computes on: ``"cpu"``, ``"gpu"`` or ``"mps"``. Imports Keras.
+
+    Examples:
+        >>> kerasnets.backend.device() in ("cpu", "gpu", "mps")
+        True
+    """
     import keras
 
     return _module().device_of(keras.ops.zeros(1))
@@ -44,6 +54,9 @@ def set_device(device: str) -> None:
     Raises:
         ValueError: `device` is none of these.
         RuntimeError: a GPU was asked for and the backend sees none, or the device was chosen too late.
+
+    Examples:
+        >>> kerasnets.set_device("auto")
     """
     check_known("device", device, DEVICES)
     if device == "auto":
@@ -69,7 +82,11 @@ def set_device(device: str) -> None:
 
 
 def cuda() -> str:
-    """What the active backend says of CUDA: the version it was built with, and whether it can use it here."""
+    """What the active backend says of CUDA: the version it was built with, and whether it can use it here.
+
+    Examples:
+        >>> text = kerasnets.backend.cuda()  # such as "built with CUDA 13.2, usable"
+    """
     usable = "usable" if any(name.startswith("gpu") for name in devices()) else "not usable here"
     built_with = _module().cuda_version()
     if built_with is None:
@@ -78,17 +95,30 @@ def cuda() -> str:
 
 
 def gpu_advice() -> str:
-    """A sentence on what the active backend needs to compute on an NVIDIA GPU."""
+    """A sentence on what the active backend needs to compute on an NVIDIA GPU.
+
+    Examples:
+        >>> kerasnets.backend.gpu_advice().startswith("an NVIDIA GPU")
+        True
+    """
     return f"an NVIDIA GPU, its driver (nvidia-smi lists it), and {_module().GPU_ADVICE}."
 
 
 def peak_gpu_memory() -> int | None:
-    """The most memory of the first GPU that the active backend has held so far, in bytes; None if it doesn't say."""
+    """The most memory of the first GPU that the active backend has held so far, in bytes; None if it doesn't say.
+
+    Examples:
+        >>> size = kerasnets.backend.peak_gpu_memory()
+    """
     return _module().peak_gpu_memory()
 
 
 def onnx_packages() -> tuple[str, ...]:
-    """The packages that Keras's export to ONNX needs on the active backend."""
+    """The packages that Keras's export to ONNX needs on the active backend.
+
+    Examples:
+        >>> packages = kerasnets.backend.onnx_packages()
+    """
     return _module().ONNX_PACKAGES
 
 
@@ -97,6 +127,9 @@ def seed_global_generator(seed: int) -> None:
 
     Keras's unseeded Dropout draws from its own SeedGenerator on JAX and TensorFlow, but on torch from PyTorch's global
     generator, which is much faster there than a seeded mask.
+
+    Examples:
+        >>> kerasnets.backend.seed_global_generator(0)
     """
     _module().seed_global_generator(seed)
 
@@ -112,6 +145,9 @@ def set_dtype(dtype: str) -> None:
 
     Raises:
         ValueError: `dtype` is neither.
+
+    Examples:
+        >>> kerasnets.backend.set_dtype("float32")
     """
     if dtype not in ("float32", "float64"):
         raise ValueError(f"Unknown dtype {dtype!r}; expected 'float32' or 'float64'.")
@@ -135,6 +171,9 @@ def set_precision(name: str) -> None:
 
     Raises:
         ValueError: `name` is none of these.
+
+    Examples:
+        >>> kerasnets.backend.set_precision("float32")
     """
     check_known("precision", name, PRECISIONS)
     import keras
@@ -160,5 +199,13 @@ def value_and_gradients(model, value_of, x, training: bool = False):
     Returns:
         The scalar, and the list of gradients in the order of ``model.trainable_variables``, zeros for a variable that
         the scalar doesn't depend on; all as tensors of the active backend.
+
+    Examples:
+        >>> model = kerasnets.build("Network2")
+        >>> loss = kerasnets.losses.NLLLoss(from_probabilities=True)
+        >>> x, y = np.zeros((4, 28, 28)), np.array([1, 2, 3, 4])
+        >>> value, gradients = kerasnets.backend.value_and_gradients(model, lambda out: loss(y, out), x)
+        >>> len(gradients) == len(model.trainable_variables)
+        True
     """
     return _module().value_and_gradients(model, value_of, x, training)

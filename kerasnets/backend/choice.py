@@ -40,17 +40,31 @@ DEFAULT_BACKEND = "torch"
 
 
 def is_installed(name: str) -> bool:
-    """Whether the backend `name` can be imported here (found, not imported)."""
+    """Whether the backend `name` can be imported here (found, not imported).
+
+    Examples:
+        >>> kerasnets.backend.is_installed("torch")
+        True
+    """
     return name in sys.modules or importlib.util.find_spec(name) is not None
 
 
 def installed_backends() -> list[str]:
-    """The names of the backends that can be imported here."""
+    """The names of the backends that can be imported here.
+
+    Examples:
+        >>> "torch" in kerasnets.installed_backends()
+        True
+    """
     return [name for name in BACKENDS if is_installed(name)]
 
 
 def check_backend(name: str) -> None:
-    """Raise the error that :func:`set_backend` documents unless the backend `name` can be used."""
+    """Raise the error that :func:`set_backend` documents unless the backend `name` can be used.
+
+    Examples:
+        >>> kerasnets.backend.check_backend("torch")
+    """
     from kerasnets._internal.arguments import check_known  # here: the noxfile runs this file by itself
 
     check_known("backend", name, BACKENDS)
@@ -59,7 +73,12 @@ def check_backend(name: str) -> None:
 
 
 def install_command(name: str) -> str:
-    """A sentence with the pip commands that install the backend `name`."""
+    """A sentence with the pip commands that install the backend `name`.
+
+    Examples:
+        >>> "pip install" in kerasnets.backend.install_command("jax")
+        True
+    """
     known = BACKENDS[name]
     if known.extra is None:
         return "Install it with, in a clone of kerasnets: pip install -e ."
@@ -73,6 +92,10 @@ def backend() -> str:
     """The name of the active backend, such as ``"torch"``.
 
     Before Keras is imported this is the one that will be used; it does not import Keras.
+
+    Examples:
+        >>> kerasnets.backend.backend()
+        'torch'
     """
     if "keras" in sys.modules:
         return sys.modules["keras"].config.backend()
@@ -89,6 +112,9 @@ def set_backend(name: str) -> None:
         ValueError: `name` is not a backend of kerasnets.
         ModuleNotFoundError: the backend is not installed; the message has the pip command.
         RuntimeError: Keras is already imported with another backend, which can't be changed in a running process.
+
+    Examples:
+        >>> kerasnets.set_backend("torch")
     """
     check_backend(name)
     if "keras" in sys.modules:
@@ -103,7 +129,11 @@ def set_backend(name: str) -> None:
 
 
 def use_default_backend() -> None:
-    """Choose PyTorch unless the user chose another backend; called once, when kerasnets is imported."""
+    """Choose PyTorch unless the user chose another backend; called once, when kerasnets is imported.
+
+    Examples:
+        >>> kerasnets.backend.use_default_backend()
+    """
     if "keras" not in sys.modules and not os.environ.get("KERAS_BACKEND"):
         os.environ["KERAS_BACKEND"] = DEFAULT_BACKEND
     sys.meta_path.insert(0, _ImportGuard())
@@ -131,5 +161,10 @@ class _ImportGuard:
 
 
 def accelerated() -> bool:
-    """Whether ``fit`` and the like are to be fast: yes, unless ``KERASNETS_ACCELERATE`` is 0."""
+    """Whether ``fit`` and the like are to be fast: yes, unless ``KERASNETS_ACCELERATE`` is 0.
+
+    Examples:
+        >>> kerasnets.backend.accelerated()
+        True
+    """
     return os.environ.get("KERASNETS_ACCELERATE", "1") != "0"

@@ -10,7 +10,12 @@ from kerasnets.backend.choice import BACKENDS
 
 
 def versions() -> dict[str, str]:
-    """Versions of kerasnets, Python, Keras, the backends and their companions, as far as installed; imports none."""
+    """Versions of kerasnets, Python, Keras, the backends and their companions, as far as installed; imports none.
+
+    Examples:
+        >>> kerasnets.backend.versions()["kerasnets"] == kerasnets.__version__
+        True
+    """
     from kerasnets import __version__  # here: kerasnets imports this module before it has a version
 
     found = {"kerasnets": __version__, "python": platform.python_version()}
@@ -24,7 +29,11 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """The machine in a few words: processor and number of cores, for tables of results."""
+    """The machine in a few words: processor and number of cores, for tables of results.
+
+    Examples:
+        >>> text = kerasnets.backend.machine()  # such as "Intel(R) Xeon(R) Processor, 2 cores"
+    """
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

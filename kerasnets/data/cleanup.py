@@ -65,6 +65,9 @@ def clear_cache(downloads: bool = False) -> list[tuple[Path, int]]:
 
     Returns:
         The removed files and folders and their sizes in bytes.
+
+    Examples:
+        >>> removed = kerasnets.data.clear_cache()  # doctest: +SKIP
     """
     folder = user_folder()
     files = _entries(folder)

@@ -129,6 +129,10 @@ def class_names(name: str = "fashion_mnist", lang: str = "en") -> list[str]:
 
     Raises:
         ValueError: `name` is not a data set of kerasnets, or `lang` is another language.
+
+    Examples:
+        >>> kerasnets.data.class_names("fashion_mnist")[9]
+        'Ankle boot'
     """
     dataset = find_dataset(name)
     check_known("language", lang, ("en", "zh"))

@@ -7,6 +7,10 @@ class DataNotFoundError(FileNotFoundError):
     Args:
         message: the message.
         for_commands: the message of a command, which has other options than `load_data`; default: `message`.
+
+    Examples:
+        >>> issubclass(kerasnets.data.DataNotFoundError, FileNotFoundError)
+        True
     """
 
     def __init__(self, message: str, for_commands: str | None = None):
@@ -15,4 +19,9 @@ class DataNotFoundError(FileNotFoundError):
 
 
 class DamagedDataError(ValueError):
-    """A data file was found, but is damaged or can't be read; the message names it."""
+    """A data file was found, but is damaged or can't be read; the message names it.
+
+    Examples:
+        >>> issubclass(kerasnets.data.DamagedDataError, ValueError)
+        True
+    """

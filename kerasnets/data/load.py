@@ -67,7 +67,13 @@ def _download(dataset: Dataset) -> sources.Source | str:
 
 
 def load_arrays(name: str, root: str | os.PathLike | None = None, *, download: bool = True) -> tuple[np.ndarray, ...]:
-    """As `load_data`, but with the images as they are stored, uint8: ``(x_train, y_train, x_test, y_test)``."""
+    """As `load_data`, but with the images as they are stored, uint8: ``(x_train, y_train, x_test, y_test)``.
+
+    Examples:
+        >>> x, y, x_test, y_test = kerasnets.data.load_arrays("fashion_mnist_sample")
+        >>> x.shape, x.dtype.name
+        ((6000, 28, 28), 'uint8')
+    """
     check_name(name)
     if name == SAMPLE:
         with np.load(SAMPLE_FILE) as sample:
@@ -89,6 +95,10 @@ def find_local_or_sample(name: str, say: Callable[[str], object] = print) -> str
 
     Returns:
         `name` if its files are on this machine, otherwise ``"fashion_mnist_sample"``.
+
+    Examples:
+        >>> kerasnets.data.find_local_or_sample("fashion_mnist_sample")
+        'fashion_mnist_sample'
     """
     check_name(name)
     if name == SAMPLE or sources.find(DATASETS[name])[0] is not None:
@@ -134,6 +144,11 @@ def load_data(
             not a number.
         DataNotFoundError: the files were not found; the message says what was tried and what to do.
         DamagedDataError: a file is damaged or can't be read; the message names it.
+
+    Examples:
+        >>> (x, y), (x_test, y_test) = kerasnets.load_data("fashion_mnist_sample")
+        >>> x.shape, x.dtype.name, float(x.min()), float(x.max())
+        ((6000, 28, 28), 'float32', -1.0, 1.0)
     """
     check_choice("dtype", dtype, ("float32", "float64"))
     x, y, x_test, y_test = load_arrays(name, root, download=download)
@@ -141,7 +156,12 @@ def load_data(
 
 
 def locations() -> list[tuple[str, str]]:
-    """Where `load_data` finds each data set, or how to get it, as (name, text); prepares and downloads nothing."""
+    """Where `load_data` finds each data set, or how to get it, as (name, text); prepares and downloads nothing.
+
+    Examples:
+        >>> [name for name, state in kerasnets.data.locations()]
+        ['mnist', 'fashion_mnist', 'kmnist', 'cifar10', 'fashion_mnist_sample', 'KERASNETS_DATA', 'cache']
+    """
     lines = []
     for name in DATASETS:
         source, _ = sources.find(DATASETS[name])

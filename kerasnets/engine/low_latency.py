@@ -34,6 +34,11 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 
     Raises:
         TypeError: `model` is not a Functional or built Sequential model, or has more than one input or output.
+
+    Examples:
+        >>> predict_one = kerasnets.predictor(kerasnets.build("NeuralNetwork"))
+        >>> predict_one(np.zeros((28, 28), "float32")).shape
+        (10,)
     """
     refuse_torch_model("predictor", model)
     if not getattr(model, "inputs", None):

@@ -40,6 +40,14 @@ def optimizer_state_dict(model: keras.Model, names: Names | None = None) -> dict
             or the parameters of a group have different learning rates or weight decays here.
         TypeError: `model` is not a Keras model, `names` are not strings, or the optimizer's rule is not one of
             ``torch.optim``.
+
+    Examples:
+        >>> model = kerasnets.models.Sequential([keras.Input((2,)), kerasnets.layers.Linear(1, name="fc")])
+        >>> model.compile(kerasnets.optimizers.SGD(0.1, momentum=0.9), kerasnets.losses.MSELoss())
+        >>> history = model.fit(np.eye(2), np.ones((2, 1)), verbose=0)
+        >>> state = kerasnets.optimizer_state_dict(model)
+        >>> state["param_groups"][0]["momentum"]
+        0.9
     """
     optimizer = _get_optimizer(model)
     steps = int(to_numpy(optimizer.iterations))
@@ -69,6 +77,14 @@ def scheduler_state_dict(model: keras.Model) -> dict[str, Any]:
     Raises:
         ValueError: the model is not compiled, or its learning rate is not a schedule.
         TypeError: `model` is not a Keras model, or the optimizer's rule is not one of ``torch.optim``.
+
+    Examples:
+        >>> schedule = kerasnets.schedules.StepLR(0.1, step_size=1)
+        >>> model = kerasnets.models.Sequential([keras.Input((2,)), kerasnets.layers.Linear(1, name="fc")])
+        >>> model.compile(kerasnets.optimizers.SGD(schedule), kerasnets.losses.MSELoss())
+        >>> history = model.fit(np.eye(2), np.ones((2, 1)), batch_size=1, verbose=0)
+        >>> kerasnets.scheduler_state_dict(model)["last_epoch"]
+        2
     """
     optimizer = _get_optimizer(model)
     if optimizer.schedule is None:
@@ -156,6 +172,15 @@ def load_optimizer_state_dict(
             listed, and the optimizer is unchanged.
         TypeError: `state` or `scheduler` is not a dict (but the optimizer itself, for example), `names` are not
             strings, `model` is not a Keras model, or its optimizer's rule is not one of ``torch.optim``.
+
+    Examples:
+        >>> import torch
+        >>> model = kerasnets.models.Sequential([keras.Input((2,)), kerasnets.layers.Linear(1, name="fc")])
+        >>> model.compile(kerasnets.optimizers.SGD(0.1, momentum=0.9), kerasnets.losses.MSELoss())
+        >>> optimizer = torch.optim.SGD(torch.nn.Linear(2, 1).parameters(), lr=0.5, momentum=0.9)
+        >>> kerasnets.load_optimizer_state_dict(model, optimizer.state_dict())
+        >>> float(model.optimizer.learning_rate)
+        0.5
     """
     optimizer = _get_optimizer(model)
     if scheduler is not None:

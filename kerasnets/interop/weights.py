@@ -93,6 +93,11 @@ def state_dict(model: keras.Model) -> dict[str, np.ndarray]:
         TypeError: a layer with weights has no counterpart in PyTorch, or the model is a subclass with its own ``call``.
         ValueError: the model is not built, its names are ambiguous, or PyTorch has no single order for a layer's
             inputs.
+
+    Examples:
+        >>> weights = kerasnets.state_dict(kerasnets.build("Net"))
+        >>> {name: array.shape for name, array in weights.items()}
+        {'conv1.weight': (6, 1, 3, 3), 'conv1.bias': (6,), 'fc1.weight': (10, 1350), 'fc1.bias': (10,)}
     """
     return {
         entry.name: np.zeros((), "int64") if entry.variable is None else entry.to_torch(to_numpy(entry.variable))
@@ -105,7 +110,7 @@ def load_state_dict(model: keras.Model, source: Mapping[str, Any] | str | Path, 
 
     Args:
         model: a built Functional or Sequential model, on any backend. Its dtypes don't change. For features that are
-            flattened, reshaped or joined in the model, see :mod:`kerasnets._internal.feature_order`.
+            flattened, reshaped or joined in the model, see ``kerasnets/_internal/feature_order.py``.
         source: a dict of tensors or arrays, a ``.pt``/``.pth`` file (read with ``weights_only=True``) or a
             ``.safetensors`` file (read without PyTorch). It may be a checkpoint with the weights under
             ``"state_dict"``, ``"model_state_dict"`` or ``"model"``. The prefixes ``module.`` and ``_orig_mod.``, which
@@ -122,6 +127,13 @@ def load_state_dict(model: keras.Model, source: Mapping[str, Any] | str | Path, 
         FileNotFoundError: the file does not exist.
         TypeError: `source` is something else, a name in it is not a string, or the model has a layer that
             :func:`state_dict` can't map.
+
+    Examples:
+        >>> import torch
+        >>> original = kerasnets.originals.Net()
+        >>> model = kerasnets.build("Net")
+        >>> kerasnets.load_state_dict(model, original.state_dict())
+        LoadResult(missing_keys=[], unexpected_keys=[])
     """
     known = {entry.name: entry for entry in entries(model)}
     given = strip_prefixes(_find_weights(_read(source)), known)
@@ -161,6 +173,13 @@ def save_state_dict(model: keras.Model, path: str | Path) -> None:
         FileNotFoundError: the folder doesn't exist.
         OSError: the file can't be written; for example, the disk is full.
         TypeError: as in :func:`state_dict`.
+
+    Examples:
+        >>> import pathlib, tempfile, torch
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "weights.pt"
+        >>> kerasnets.save_state_dict(kerasnets.build("Net"), path)
+        >>> kerasnets.originals.Net().load_state_dict(torch.load(path))
+        <All keys matched successfully>
     """
     path = files.check_writable(path)  # before the weights are copied
     files.write_weights(path, state_dict(model))

@@ -16,6 +16,10 @@ class LeakyReLU(keras.layers.LeakyReLU):
     Args:
         negative_slope: the slope below zero, ≥ 0.
         **kwargs: ``name`` and ``dtype`` as in ``keras.layers.LeakyReLU``.
+
+    Examples:
+        >>> kerasnets.layers.LeakyReLU(0.5)(np.array([-2.0, 2.0])).tolist()
+        [-1.0, 2.0]
     """
 
     def __init__(self, negative_slope: float = 0.01, **kwargs: Any):

@@ -112,6 +112,11 @@ class Conv2D(_Padded, keras.layers.Conv2D):
 
     Raises:
         ValueError: `padding` is none of these.
+
+    Examples:
+        >>> layer = kerasnets.layers.Conv2D(6, 3)
+        >>> tuple(layer(np.ones((2, 32, 32, 1))).shape)
+        (2, 30, 30, 6)
     """
 
 
@@ -140,6 +145,11 @@ class Conv1D(_Padded, keras.layers.Conv1D):
 
     Raises:
         ValueError: `padding` is none of these.
+
+    Examples:
+        >>> layer = kerasnets.layers.Conv1D(4, 3, padding=1)
+        >>> tuple(layer(np.ones((2, 10, 1))).shape)
+        (2, 10, 4)
     """
 
     def call(self, inputs):
@@ -180,6 +190,11 @@ class Conv2DTranspose(FanIn, keras.layers.Conv2DTranspose):
 
     Raises:
         ValueError: `padding` or `output_padding` is none of these.
+
+    Examples:
+        >>> layer = kerasnets.layers.Conv2DTranspose(3, 2, strides=2)
+        >>> tuple(layer(np.ones((2, 5, 5, 8))).shape)
+        (2, 10, 10, 3)
     """
 
     def __init__(

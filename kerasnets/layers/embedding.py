@@ -27,6 +27,11 @@ class Embedding(Named, keras.layers.Embedding):
 
     Raises:
         ValueError: `padding_idx` is not the index of a row.
+
+    Examples:
+        >>> layer = kerasnets.layers.Embedding(10, 4)
+        >>> tuple(layer(np.zeros((2, 7))).shape)
+        (2, 7, 4)
     """
 
     embeddings_initializer: Any

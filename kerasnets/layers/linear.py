@@ -23,6 +23,11 @@ class Linear(FanIn, keras.layers.Dense):
         torch_name: the attribute path in the original, such as ``"linear_relu_stack.0"``; None means the layer's name.
 
     Input shape: ``(batch, …, in_features)``. Output shape: ``(batch, …, units)``.
+
+    Examples:
+        >>> layer = kerasnets.layers.Linear(3)
+        >>> tuple(layer(np.ones((2, 5))).shape)
+        (2, 3)
     """
 
     def fan_in(self, input_shape):
@@ -62,6 +67,11 @@ class Flatten(keras.layers.Flatten):
         **kwargs: ``name`` and ``dtype`` as in ``keras.layers.Flatten``.
 
     Input shape: ``(batch, …)``. Output shape: ``(batch, features)``.
+
+    Examples:
+        >>> layer = kerasnets.layers.Flatten()
+        >>> tuple(layer(np.ones((2, 15, 15, 6))).shape)
+        (2, 1350)
     """
 
     def call(self, inputs):

@@ -41,6 +41,11 @@ class BatchNormalization(Named, keras.layers.BatchNormalization):
         ValueError: `momentum` is not within [0, 1]; or, in training, there is only one value per channel, which has no
             variance. If TensorFlow doesn't know the batch size while tracing, outputs and running values become NaN
             instead.
+
+    Examples:
+        >>> layer = kerasnets.layers.BatchNormalization(epsilon=0.0)
+        >>> layer(np.array([[1.0], [3.0]]), training=True).tolist()
+        [[-1.0], [1.0]]
     """
 
     def __init__(
@@ -153,6 +158,11 @@ class LayerNormalization(Named, keras.layers.LayerNormalization):
 
     Raises:
         ValueError: `epsilon` is not a number ≥ 0.
+
+    Examples:
+        >>> layer = kerasnets.layers.LayerNormalization(epsilon=0.0)
+        >>> layer(np.array([[1.0, 3.0]])).tolist()
+        [[-1.0, 1.0]]
     """
 
     def __init__(
@@ -200,6 +210,11 @@ class GroupNormalization(Named, keras.layers.GroupNormalization):
 
     Raises:
         ValueError: `epsilon` is not a number ≥ 0, or the channels can't be divided into `groups`.
+
+    Examples:
+        >>> layer = kerasnets.layers.GroupNormalization(groups=2, epsilon=0.0)
+        >>> layer(np.array([[1.0, 3.0, 5.0, 9.0]])).tolist()
+        [[-1.0, 1.0, -1.0, 1.0]]
     """
 
     def __init__(

@@ -163,6 +163,11 @@ class LSTM(_Recurrent, keras.layers.LSTM):
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> layer = kerasnets.layers.LSTM(8, return_sequences=True)
+        >>> tuple(layer(np.ones((2, 5, 3))).shape)
+        (2, 5, 8)
     """
 
     _cell_class = _LSTMCell
@@ -196,6 +201,11 @@ class GRU(_Recurrent, keras.layers.GRU):
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> layer = kerasnets.layers.GRU(8)
+        >>> tuple(layer(np.ones((2, 5, 3))).shape)
+        (2, 8)
     """
 
     _cell_class = _GRUCell

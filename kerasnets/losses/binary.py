@@ -65,6 +65,11 @@ class BCEWithLogitsLoss(_Binary):
 
     Raises:
         ValueError: `reduction` is unknown, the shapes differ, or the weights don't fit them.
+
+    Examples:
+        >>> loss = kerasnets.losses.BCEWithLogitsLoss()
+        >>> round(float(loss([[1.0]], [[0.0]])), 4)
+        0.6931
     """
 
     def __init__(
@@ -112,6 +117,11 @@ class BCELoss(_Binary):
 
     Raises:
         ValueError: `reduction` is unknown, the shapes differ, or the weights don't fit them.
+
+    Examples:
+        >>> loss = kerasnets.losses.BCELoss()
+        >>> round(float(loss([[1.0]], [[0.5]])), 4)
+        0.6931
     """
 
     def __init__(self, weight: Any = None, reduction: str = "mean", name: str | None = None, dtype: Any = None):

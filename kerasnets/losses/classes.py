@@ -148,7 +148,12 @@ class CrossEntropyLoss(ClassLoss):
 
     Raises:
         ValueError: an argument is out of range, or shapes don't match. A label that is not a class makes the loss NaN;
-            :meth:`check_targets` raises an error for it before training.
+            ``check_targets`` raises an error for it before training.
+
+    Examples:
+        >>> loss = kerasnets.losses.CrossEntropyLoss()
+        >>> round(float(loss([2], [[0.0, 0.0, 0.0]])), 4)
+        1.0986
     """
 
     def __init__(
@@ -230,7 +235,12 @@ class NLLLoss(ClassLoss):
 
     Raises:
         ValueError: an argument is out of range, or shapes don't match. A label that is not a class makes the loss NaN;
-            :meth:`check_targets` raises an error for it before training.
+            ``check_targets`` raises an error for it before training.
+
+    Examples:
+        >>> loss = kerasnets.losses.NLLLoss()
+        >>> round(float(loss([0], np.log([[0.5, 0.25, 0.25]]))), 4)
+        0.6931
     """
 
     def __init__(

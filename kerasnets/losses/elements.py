@@ -32,6 +32,11 @@ class MSELoss(ElementLoss):
 
     Raises:
         ValueError: `reduction` is unknown, or the shapes differ. (PyTorch warns, and broadcasts.)
+
+    Examples:
+        >>> loss = kerasnets.losses.MSELoss()
+        >>> round(float(loss([[1.0, 2.0]], [[1.0, 4.0]])), 4)
+        2.0
     """
 
     def compare(self, y_true, y_pred):
@@ -40,7 +45,7 @@ class MSELoss(ElementLoss):
 
 @keras.saving.register_keras_serializable(package="kerasnets")
 class L1Loss(ElementLoss):
-    """``torch.nn.L1Loss``: |y_pred − y_true| of each element, averaged over all of them.
+    """``torch.nn.L1Loss``: ``|y_pred − y_true|`` of each element, averaged over all of them.
 
     The gradient is 0 where the two are equal. Source: the page ``torch.nn.L1Loss``.
 
@@ -55,6 +60,11 @@ class L1Loss(ElementLoss):
 
     Raises:
         ValueError: `reduction` is unknown, or the shapes differ. (PyTorch warns, and broadcasts.)
+
+    Examples:
+        >>> loss = kerasnets.losses.L1Loss()
+        >>> round(float(loss([[1.0, 2.0]], [[1.0, 4.0]])), 4)
+        1.0
     """
 
     def compare(self, y_true, y_pred):
@@ -65,7 +75,7 @@ class L1Loss(ElementLoss):
 class SmoothL1Loss(ElementLoss):
     """``torch.nn.SmoothL1Loss``: a parabola near 0 and a line of slope 1 beyond.
 
-    With d = |y_pred − y_true|, the loss of an element is d²/(2β) for d < β and d − β/2 otherwise. With β = 0 it is
+    With ``d = |y_pred − y_true|``, the loss of an element is d²/(2β) for d < β and d − β/2 otherwise. With β = 0 it is
     :class:`L1Loss`. It is :class:`HuberLoss` with δ = β, divided by β. Source: the page ``torch.nn.SmoothL1Loss``.
 
     Args:
@@ -79,6 +89,11 @@ class SmoothL1Loss(ElementLoss):
 
     Raises:
         ValueError: an argument is out of range, or the shapes differ. (PyTorch warns, and broadcasts.)
+
+    Examples:
+        >>> loss = kerasnets.losses.SmoothL1Loss(beta=1.0)
+        >>> round(float(loss([[0.0]], [[3.0]])), 4)
+        2.5
     """
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0, name: str | None = None, dtype: Any = None):
@@ -100,7 +115,7 @@ class SmoothL1Loss(ElementLoss):
 class HuberLoss(ElementLoss):
     """``torch.nn.HuberLoss``: a parabola near 0 and a line of slope δ beyond.
 
-    With d = |y_pred − y_true|, the loss of an element is d²/2 for d ≤ δ and δ·(d − δ/2) otherwise. Source: the page
+    With ``d = |y_pred − y_true|``, the loss of an element is d²/2 for d ≤ δ and δ·(d − δ/2) otherwise. Source: the page
     ``torch.nn.HuberLoss``.
 
     Args:
@@ -115,6 +130,11 @@ class HuberLoss(ElementLoss):
 
     Raises:
         ValueError: an argument is out of range, or the shapes differ. (PyTorch warns, and broadcasts.)
+
+    Examples:
+        >>> loss = kerasnets.losses.HuberLoss(delta=1.0)
+        >>> round(float(loss([[0.0]], [[3.0]])), 4)
+        2.5
     """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0, name: str | None = None, dtype: Any = None):
@@ -150,6 +170,11 @@ class KLDivLoss(ElementLoss):
 
     Raises:
         ValueError: `reduction` is unknown, or the shapes differ. (PyTorch broadcasts.)
+
+    Examples:
+        >>> loss = kerasnets.losses.KLDivLoss()
+        >>> round(float(loss([[1.0, 0.0]], np.log([[0.5, 0.5]]))), 4)
+        0.3466
     """
 
     def __init__(self, reduction: str = "mean", log_target: bool = False, name: str | None = None, dtype: Any = None):

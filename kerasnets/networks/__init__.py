@@ -37,7 +37,12 @@ _FILES = {
 
 
 def list_networks() -> list[str]:
-    """The names that :func:`build` takes."""
+    """The names that :func:`build` takes.
+
+    Examples:
+        >>> kerasnets.list_networks()[:3]
+        ['NeuralNetwork', 'NeuralNetwork_v1', 'ConvNeuralNetwork']
+    """
     return list(_FILES)
 
 

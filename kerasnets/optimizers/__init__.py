@@ -4,9 +4,11 @@ Each class has the formula, the defaults and the meanings of the class of that n
 argument names (``learning_rate`` for ``lr``, ``beta_1`` and ``beta_2`` for ``betas``, ``epsilon`` for ``eps``, ``rho``
 for ``alpha``).
 
->>> model.compile(optimizer=SGD(0.01, momentum=0.9), loss=…)
->>> AdamW(1e-3, weight_decay=0.05, param_groups=no_weight_decay())         # none on biases and batch norm
->>> SGD(schedules.OneCycleLR(0.1, total_steps=4690), momentum=0.9)         # moves the momentum, too
+>>> from kerasnets import schedules
+>>> from kerasnets.optimizers import SGD, AdamW, no_weight_decay
+>>> optimizer = SGD(0.01, momentum=0.9)  # for model.compile(optimizer=optimizer, …)
+>>> optimizer = AdamW(1e-3, weight_decay=0.05, param_groups=no_weight_decay())  # none on biases and batch norm
+>>> optimizer = SGD(schedules.OneCycleLR(0.1, total_steps=4690), momentum=0.9)  # moves the momentum, too
 
 Arguments of all of them:
 

@@ -36,6 +36,13 @@ class Adadelta(Optimizer):
     Raises:
         ValueError: an argument is out of range.
         TypeError: an argument is unknown.
+
+    Examples:
+        >>> variable = keras.Variable([1.0])
+        >>> optimizer = kerasnets.optimizers.Adadelta()
+        >>> optimizer.apply([keras.ops.array([2.0])], [variable])
+        >>> round(float(variable.numpy()[0]), 4)
+        0.9968
     """
 
     torch_settings: ClassVar = {"rho": "rho", "eps": "epsilon"}

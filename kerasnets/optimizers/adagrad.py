@@ -35,6 +35,13 @@ class Adagrad(Optimizer):
     Raises:
         ValueError: an argument is out of range.
         TypeError: an argument is unknown.
+
+    Examples:
+        >>> variable = keras.Variable([1.0])
+        >>> optimizer = kerasnets.optimizers.Adagrad(0.1)
+        >>> optimizer.apply([keras.ops.array([2.0])], [variable])
+        >>> round(float(variable.numpy()[0]), 4)
+        0.9
     """
 
     torch_settings: ClassVar = {

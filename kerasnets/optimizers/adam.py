@@ -39,6 +39,13 @@ class Adam(BetaOptimizer):
     Raises:
         ValueError: an argument is out of range.
         TypeError: an argument is unknown.
+
+    Examples:
+        >>> variable = keras.Variable([1.0])
+        >>> optimizer = kerasnets.optimizers.Adam(0.1)
+        >>> optimizer.apply([keras.ops.array([2.0])], [variable])
+        >>> round(float(variable.numpy()[0]), 4)
+        0.9
     """
 
     torch_settings: ClassVar = {
@@ -104,6 +111,13 @@ class AdamW(Adam):
 
     θ ← θ·(1 − γ·λ), then Adam's step without weight decay. The arguments are Adam's, with λ = 0.01 by default (Keras's
     ``AdamW``: 0.004).
+
+    Examples:
+        >>> variable = keras.Variable([1.0])
+        >>> optimizer = kerasnets.optimizers.AdamW(0.1, weight_decay=0.5)
+        >>> optimizer.apply([keras.ops.array([2.0])], [variable])
+        >>> round(float(variable.numpy()[0]), 4)
+        0.85
     """
 
     torch_settings: ClassVar = Adam.torch_settings

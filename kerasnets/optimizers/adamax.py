@@ -37,6 +37,13 @@ class Adamax(BetaOptimizer):
     Raises:
         ValueError: an argument is out of range.
         TypeError: an argument is unknown.
+
+    Examples:
+        >>> variable = keras.Variable([1.0])
+        >>> optimizer = kerasnets.optimizers.Adamax(0.1)
+        >>> optimizer.apply([keras.ops.array([2.0])], [variable])
+        >>> round(float(variable.numpy()[0]), 4)
+        0.9
     """
 
     torch_settings: ClassVar = {"betas": ("beta_1", "beta_2"), "eps": "epsilon"}

@@ -61,6 +61,18 @@ class Optimizer(keras.optimizers.Optimizer):
     Raises:
         ValueError: an argument is out of range.
         TypeError: an argument is unknown.
+
+    Examples:
+        >>> class SignSGD(kerasnets.optimizers.Optimizer):
+        ...     state_names = ()
+        ...
+        ...     def update_step(self, gradient, variable, learning_rate):
+        ...         value, gradient, rate = self.prepare(gradient, variable, learning_rate)
+        ...         self.assign(variable, value - rate * keras.ops.sign(gradient))
+        >>> variable = keras.Variable([1.0])
+        >>> SignSGD(0.25).apply([keras.ops.array([2.0])], [variable])
+        >>> float(variable.numpy()[0])
+        0.75
     """
 
     #: PyTorch's names of the rule's own settings → the names here, as arguments or attributes (several for a tuple).
@@ -70,7 +82,7 @@ class Optimizer(keras.optimizers.Optimizer):
     torch_counts_steps: ClassVar[bool] = True
     #: Whether the PyTorch optimizer creates its state before the first step.
     torch_state_at_start: ClassVar[bool] = False
-    #: The argument that a schedule such as OneCycleLR moves, if the rule has one: momentum or beta_1.
+    #: The argument that a schedule such as OneCycleLR moves, if the rule has one (momentum or beta_1).
     cycled: ClassVar[str | None] = None
     #: Whether weight decay shrinks the variable (AdamW) instead of being added to the gradient.
     decoupled_weight_decay: bool = False
@@ -113,7 +125,7 @@ class Optimizer(keras.optimizers.Optimizer):
 
     @property
     def learning_rate(self):
-        """The current learning rate: a variable, or the schedule's value at this iteration."""
+        """The current learning rate, which is a variable, or the schedule's value at this iteration."""
         return super().learning_rate
 
     @learning_rate.setter
@@ -125,7 +137,7 @@ class Optimizer(keras.optimizers.Optimizer):
 
     @property
     def learning_rate_source(self):
-        """What the learning rate comes from: a variable, a schedule or a function. Keras has no public name for it."""
+        """The source of the learning rate (variable, schedule or function), for which Keras has no public name."""
         return self._learning_rate
 
     @property

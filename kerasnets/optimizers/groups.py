@@ -44,5 +44,10 @@ def no_weight_decay(params: str = r"(^|/)(bias|gamma|beta)$") -> list[dict[str, 
 
     Returns:
         A list for an optimizer's ``param_groups``. Put your own entries before it.
+
+    Examples:
+        >>> kerasnets.optimizers.no_weight_decay()
+        [{'params': '(^|/)(bias|gamma|beta)$', 'weight_decay': 0.0}]
+        >>> optimizer = kerasnets.optimizers.AdamW(1e-3, param_groups=kerasnets.optimizers.no_weight_decay())
     """
     return [{"params": params, "weight_decay": 0.0}]

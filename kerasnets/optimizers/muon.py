@@ -51,6 +51,13 @@ class Muon(MomentumOptimizer):
     Raises:
         ValueError: an argument is out of range, or a variable is not a matrix.
         TypeError: an argument is unknown.
+
+    Examples:
+        >>> variable = keras.Variable(np.eye(2))
+        >>> optimizer = kerasnets.optimizers.Muon(0.1, weight_decay=0.0)
+        >>> optimizer.apply([keras.ops.array([[2.0, 0.0], [0.0, 2.0]])], [variable])
+        >>> bool(variable.numpy()[0, 0] < 1)
+        True
     """
 
     torch_settings: ClassVar = {

@@ -43,6 +43,13 @@ class NAdam(BetaOptimizer):
     Raises:
         ValueError: an argument is out of range.
         TypeError: an argument is unknown.
+
+    Examples:
+        >>> variable = keras.Variable([1.0])
+        >>> optimizer = kerasnets.optimizers.NAdam(0.1)
+        >>> optimizer.apply([keras.ops.array([2.0])], [variable])
+        >>> bool(variable.numpy()[0] < 1)
+        True
     """
 
     torch_settings: ClassVar = {

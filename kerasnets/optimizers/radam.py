@@ -41,6 +41,13 @@ class RAdam(BetaOptimizer):
     Raises:
         ValueError: an argument is out of range.
         TypeError: an argument is unknown.
+
+    Examples:
+        >>> variable = keras.Variable([1.0])
+        >>> optimizer = kerasnets.optimizers.RAdam(0.1)
+        >>> optimizer.apply([keras.ops.array([2.0])], [variable])
+        >>> round(float(variable.numpy()[0]), 4)
+        0.8
     """
 
     torch_settings: ClassVar = {

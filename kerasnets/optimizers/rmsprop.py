@@ -39,6 +39,13 @@ class RMSprop(MomentumOptimizer):
     Raises:
         ValueError: an argument is out of range.
         TypeError: an argument is unknown.
+
+    Examples:
+        >>> variable = keras.Variable([1.0])
+        >>> optimizer = kerasnets.optimizers.RMSprop(0.01)
+        >>> optimizer.apply([keras.ops.array([2.0])], [variable])
+        >>> round(float(variable.numpy()[0]), 4)
+        0.9
     """
 
     torch_settings: ClassVar = {"alpha": "rho", "eps": "epsilon", "centered": "centered", "momentum": "momentum"}

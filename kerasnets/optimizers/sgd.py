@@ -38,6 +38,13 @@ class SGD(MomentumOptimizer):
     Raises:
         ValueError: an argument is out of range, or `nesterov` is used without momentum or with dampening.
         TypeError: an argument is unknown.
+
+    Examples:
+        >>> variable = keras.Variable([1.0])
+        >>> optimizer = kerasnets.optimizers.SGD(0.1, momentum=0.9)
+        >>> optimizer.apply([keras.ops.array([2.0])], [variable])
+        >>> round(float(variable.numpy()[0]), 4)
+        0.8
     """
 
     torch_settings: ClassVar = {"dampening": "dampening", "nesterov": "nesterov", "momentum": "momentum"}

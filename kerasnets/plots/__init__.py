@@ -1,6 +1,6 @@
 """Pictures of images, predictions, trainings and networks, drawn with matplotlib.
 
->>> figure = kerasnets.plots.confusion_matrix(labels, model.predict(images))
+>>> figure = kerasnets.plots.confusion_matrix([0, 1, 1], [0, 1, 0])  # labels, predicted classes
 >>> figure.savefig("confusion_matrix.png")
 
 Every function returns a matplotlib Figure and never shows it. The Figure isn't registered with pyplot: it needs no

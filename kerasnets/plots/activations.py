@@ -39,6 +39,9 @@ def activation(
 
     Raises:
         ValueError: the name is unknown, there are fewer than 2 points, or the function changes the shape.
+
+    Examples:
+        >>> figure = kerasnets.plots.activation("leaky_relu")
     """
     if isinstance(function, str):
         check_known("activation", function, NAMES)

@@ -30,6 +30,9 @@ def bars(
 
     Raises:
         ValueError: there is no group, a group has no bars, or a number is negative, infinite or NaN.
+
+    Examples:
+        >>> figure = kerasnets.plots.bars({"accuracy": {"Net": 0.91, "Network": 0.88}}, marked=["Net"])
     """
     if not isinstance(groups, Mapping) or not all(isinstance(values, Mapping) for values in groups.values()):
         raise TypeError(f"groups={groups!r}: expected a dict of dicts from names to numbers.")

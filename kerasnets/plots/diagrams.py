@@ -66,6 +66,9 @@ def neuron(inputs: int = 3, *, activation: str = "f", lang: str = "en", ax: Axes
 
     Raises:
         ValueError: there are fewer than 1 or more than 8 inputs.
+
+    Examples:
+        >>> figure = kerasnets.plots.neuron(inputs=3)
     """
     if check_integer("inputs", inputs) > MOST_UNITS:
         raise ValueError(f"Invalid inputs: {inputs}; expected at most {MOST_UNITS}.")
@@ -127,6 +130,9 @@ def layered_network(
     Raises:
         ValueError: a size is not a positive whole number, there are fewer than two layers, the number of names differs,
             or `most` is below 2.
+
+    Examples:
+        >>> figure = kerasnets.plots.layered_network([784, 128, 64, 10])
     """
     sizes = check_sizes("sizes", sizes)
     if len(sizes) < 2:
@@ -181,6 +187,9 @@ def gradient_descent(
 
     Raises:
         ValueError: there are no rates or no steps, or a rate is not above 0.
+
+    Examples:
+        >>> figure = kerasnets.plots.gradient_descent((0.1, 0.9))
     """
     rates = [check_number("learning_rate", rate, above=True) for rate in rates]
     if not rates:

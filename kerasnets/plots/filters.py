@@ -44,6 +44,9 @@ def weights(
     Raises:
         ValueError: the layer doesn't exist or has no kernel, the inputs of a dense layer aren't the pixels of an image,
             or an option is below 1.
+
+    Examples:
+        >>> figure = kerasnets.plots.weights(kerasnets.build("Net"), title="Net, not trained")
     """
     check_integer("n", n)
     check_integer("columns", columns)

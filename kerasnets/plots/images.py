@@ -45,6 +45,10 @@ def show_images(
 
     Raises:
         ValueError: a shape, a length, a class id or an option is invalid.
+
+    Examples:
+        >>> (x, y), _ = kerasnets.load_data("fashion_mnist_sample")
+        >>> figure = kerasnets.plots.show_images(x, y, class_names=kerasnets.data.class_names(), n=5)
     """
     images = canvas.as_images(images)
     titles = None
@@ -85,6 +89,10 @@ def predictions(
 
     Raises:
         ValueError: a shape, a length, a class id or an option is invalid.
+
+    Examples:
+        >>> (_, _), (x, y) = kerasnets.load_data("fashion_mnist_sample")
+        >>> figure = kerasnets.plots.predictions(x[:5], y[:5], [9, 2, 1, 1, 0])
     """
     images = canvas.as_images(images)
     labels = canvas.as_classes(labels, "labels", len(images))
@@ -133,6 +141,11 @@ def view_classify(
 
     Raises:
         ValueError: a shape is invalid, or a probability is outside [0, 1].
+
+    Examples:
+        >>> model = kerasnets.build("Network2", seed=0)
+        >>> (x, y), _ = kerasnets.load_data("fashion_mnist_sample")
+        >>> figure = kerasnets.plots.view_classify(x[0], model.predict(x[:1], verbose=0)[0], label=y[0])
     """
     picture = canvas.as_image(image)
     given = to_numpy(probabilities)

@@ -33,6 +33,9 @@ def architecture(model: Any, *, lang: str = "en", ax: Axes | None = None) -> Fig
 
     Raises:
         ValueError: the model is neither Functional nor Sequential, or is not built.
+
+    Examples:
+        >>> figure = kerasnets.plots.architecture(kerasnets.build("Net"))
     """
     nodes = list_calls(model)
     words = canvas.words(lang)

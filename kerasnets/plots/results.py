@@ -43,6 +43,9 @@ def confusion_matrix(
 
     Raises:
         ValueError: the lengths differ, there are no images, or a class id has no name.
+
+    Examples:
+        >>> figure = kerasnets.plots.confusion_matrix([0, 1, 1], [0, 1, 0], class_names=["cat", "dog"])
     """
     scores = to_numpy(predicted)
     labels = canvas.as_classes(labels, "labels")
@@ -104,6 +107,9 @@ def learning_curves(
     Raises:
         TypeError: `histories` is something else.
         ValueError: there are no curves, or a curve has no values.
+
+    Examples:
+        >>> figure = kerasnets.plots.learning_curves({"loss": [0.9, 0.5], "val_loss": [0.8, 0.6]})
     """
     words = canvas.words(lang)
     curves = _curves(histories)

@@ -3,8 +3,9 @@
 Pass a schedule to an optimizer as its learning rate. It follows ``optimizer.iterations``: it is compiled into the
 training step and saved in the ``.keras`` file, and a resumed run continues at the same point.
 
->>> StepLR(0.1, step_size=30, steps_per_epoch=938)          # a tenth of the rate every 30 epochs of 938 batches
->>> OneCycleLR(0.1, total_steps=5 * 938)                    # moves the optimizer's momentum (or beta_1), too
+>>> from kerasnets.schedules import OneCycleLR, StepLR
+>>> schedule = StepLR(0.1, step_size=30, steps_per_epoch=938)  # a tenth of the rate every 30 epochs of 938 batches
+>>> schedule = OneCycleLR(0.1, total_steps=5 * 938)  # moves the optimizer's momentum (or beta_1), too
 
 ``steps_per_epoch`` is the number of optimizer steps per ``scheduler.step()`` of the PyTorch program: the number of
 batches if it is called once per epoch, 1 (the default) if it is called after every batch.

@@ -39,6 +39,13 @@ class LRSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> class Halving(kerasnets.schedules.LRSchedule):
+        ...     def rate(self, epoch):
+        ...         return self.learning_rate * 0.5**epoch
+        >>> [float(Halving(0.5, steps_per_epoch=2)(step)) for step in range(4)]
+        [0.5, 0.5, 0.25, 0.25]
     """
 
     #: Whether the schedule also moves the optimizer's momentum (or beta_1).

@@ -27,6 +27,17 @@ class SequentialLR(LRSchedule):
         ValueError: there are no schedules, one has another `steps_per_epoch`, or there is not one milestone for each
             schedule after the first.
         TypeError: a schedule is not one of this package.
+
+    Examples:
+        >>> schedule = kerasnets.schedules.SequentialLR(
+        ...     [
+        ...         kerasnets.schedules.LinearLR(0.4, start_factor=0.5, total_iters=2),
+        ...         kerasnets.schedules.ExponentialLR(0.4, gamma=0.5),
+        ...     ],
+        ...     milestones=[2],
+        ... )
+        >>> [round(float(schedule(step)), 4) for step in range(4)]
+        [0.2, 0.3, 0.4, 0.2]
     """
 
     def __init__(self, schedules: Sequence[LRSchedule], milestones: Sequence[int], steps_per_epoch: int = 1):
@@ -99,7 +110,7 @@ class SequentialLR(LRSchedule):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "SequentialLR":
-        """Make the sequence that :meth:`get_config` described."""
+        """Make the sequence that ``get_config`` described."""
         schedules = [keras.saving.deserialize_keras_object(schedule) for schedule in config["schedules"]]
         return cls(schedules, config["milestones"], config["steps_per_epoch"])
 
@@ -131,6 +142,14 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
     Raises:
         ValueError: an argument is out of range.
         TypeError: the optimizer's rate is a schedule; raised when training begins.
+
+    Examples:
+        >>> plateau = kerasnets.schedules.ReduceLROnPlateau("loss", factor=0.5, patience=0, threshold=0.9)
+        >>> model = kerasnets.models.Sequential([keras.Input((2,)), kerasnets.layers.Linear(1)])
+        >>> model.compile(kerasnets.optimizers.SGD(0.01), kerasnets.losses.MSELoss())
+        >>> history = model.fit(np.eye(2), np.ones((2, 1)), epochs=3, verbose=0, callbacks=[plateau])
+        >>> float(model.optimizer.learning_rate) < 0.01
+        True
     """
 
     def __init__(

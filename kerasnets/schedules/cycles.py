@@ -35,6 +35,12 @@ class OneCycleLR(LRSchedule):
 
     Raises:
         ValueError: an argument is out of range, or a phase would be zero steps long.
+
+    Examples:
+        >>> schedule = kerasnets.schedules.OneCycleLR(0.1, total_steps=5 * 938)
+        >>> round(float(schedule(0)), 4)
+        0.004
+        >>> optimizer = kerasnets.optimizers.SGD(schedule, momentum=0.95)
     """
 
     def __init__(
@@ -160,6 +166,11 @@ class CyclicLR(LRSchedule):
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> schedule = kerasnets.schedules.CyclicLR(0.1, 0.3, step_size_up=2)
+        >>> [round(float(schedule(step)), 4) for step in range(5)]
+        [0.1, 0.2, 0.3, 0.2, 0.1]
     """
 
     def __init__(

@@ -41,6 +41,11 @@ class StepLR(_Decay):
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> schedule = kerasnets.schedules.StepLR(0.1, step_size=2, gamma=0.5)
+        >>> [round(float(schedule(step)), 4) for step in range(5)]
+        [0.1, 0.1, 0.05, 0.05, 0.025]
     """
 
     def __init__(self, learning_rate: float, step_size: int, gamma: float = 0.1, steps_per_epoch: int = 1):
@@ -66,6 +71,11 @@ class MultiStepLR(_Decay):
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> schedule = kerasnets.schedules.MultiStepLR(0.1, milestones=[1, 3])
+        >>> [round(float(schedule(step)), 4) for step in range(4)]
+        [0.1, 0.01, 0.01, 0.001]
     """
 
     def __init__(self, learning_rate: float, milestones: Sequence[int], gamma: float = 0.1, steps_per_epoch: int = 1):
@@ -90,6 +100,11 @@ class ExponentialLR(_Decay):
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> schedule = kerasnets.schedules.ExponentialLR(0.4, gamma=0.5)
+        >>> [round(float(schedule(step)), 4) for step in range(4)]
+        [0.4, 0.2, 0.1, 0.05]
     """
 
     def __init__(self, learning_rate: float, gamma: float, steps_per_epoch: int = 1):
@@ -114,6 +129,11 @@ class LinearLR(LRSchedule):
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> schedule = kerasnets.schedules.LinearLR(0.4, start_factor=0.5, total_iters=2)
+        >>> [round(float(schedule(step)), 4) for step in range(4)]
+        [0.2, 0.3, 0.4, 0.4]
     """
 
     def __init__(
@@ -160,6 +180,11 @@ class ConstantLR(LRSchedule):
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> schedule = kerasnets.schedules.ConstantLR(0.2, factor=0.5, total_iters=2)
+        >>> [round(float(schedule(step)), 4) for step in range(4)]
+        [0.1, 0.1, 0.2, 0.2]
     """
 
     def __init__(self, learning_rate: float, factor: float = 1.0 / 3, total_iters: int = 5, steps_per_epoch: int = 1):
@@ -193,6 +218,11 @@ class PolynomialLR(LRSchedule):
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> schedule = kerasnets.schedules.PolynomialLR(0.4, total_iters=4)
+        >>> [round(float(schedule(step)), 4) for step in range(5)]
+        [0.4, 0.3, 0.2, 0.1, 0.0]
     """
 
     def __init__(self, learning_rate: float, total_iters: int = 5, power: float = 1.0, steps_per_epoch: int = 1):
@@ -223,6 +253,11 @@ class CosineAnnealingLR(LRSchedule):
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> schedule = kerasnets.schedules.CosineAnnealingLR(0.1, T_max=2)
+        >>> [round(float(schedule(step)), 4) for step in range(3)]
+        [0.1, 0.05, 0.0]
     """
 
     def __init__(self, learning_rate: float, T_max: int, eta_min: float = 0.0, steps_per_epoch: int = 1):
@@ -257,6 +292,11 @@ class CosineAnnealingWarmRestarts(LRSchedule):
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> schedule = kerasnets.schedules.CosineAnnealingWarmRestarts(0.1, T_0=2)
+        >>> [round(float(schedule(step)), 4) for step in range(4)]
+        [0.1, 0.05, 0.1, 0.05]
     """
 
     def __init__(self, learning_rate: float, T_0: int, T_mult: int = 1, eta_min: float = 0.0, steps_per_epoch: int = 1):

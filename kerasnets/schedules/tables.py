@@ -65,6 +65,11 @@ class LambdaLR(_Table):
 
     Raises:
         ValueError: an argument is out of range, or a factor is negative or not finite.
+
+    Examples:
+        >>> schedule = kerasnets.schedules.LambdaLR(0.1, lambda epoch: 1 / (1 + epoch), epochs=4)
+        >>> [round(float(schedule(step)), 4) for step in range(4)]
+        [0.1, 0.05, 0.0333, 0.025]
     """
 
     def rates(self):
@@ -86,6 +91,11 @@ class MultiplicativeLR(_Table):
 
     Raises:
         ValueError: an argument is out of range, or a factor is negative or not finite.
+
+    Examples:
+        >>> schedule = kerasnets.schedules.MultiplicativeLR(0.4, lambda epoch: 0.5, epochs=3)
+        >>> [round(float(schedule(step)), 4) for step in range(3)]
+        [0.4, 0.2, 0.1]
     """
 
     first = 1

@@ -40,6 +40,14 @@ class Backup(keras.callbacks.Callback):
         callbacks: the callbacks whose state is kept: attributes that changed since the start of the training and are
             numbers, text, arrays, or lists and dicts of these. Attributes named like an argument are not kept: they
             are settings (EarlyStopping changes the sign of its ``min_delta``).
+
+    Examples:
+        >>> import tempfile
+        >>> model = kerasnets.models.Sequential([keras.Input((2,)), kerasnets.layers.Linear(1)])
+        >>> model.compile(kerasnets.optimizers.SGD(0.1), kerasnets.losses.MSELoss())
+        >>> log = kerasnets.callbacks.EpochLog()
+        >>> with kerasnets.training.backup.Backup(tempfile.mkdtemp(), {"seed": 0}, log) as backup:
+        ...     history = model.fit(np.eye(2), np.ones((2, 1)), verbose=0, callbacks=[log, backup])
     """
 
     def __init__(
@@ -203,7 +211,13 @@ class Backup(keras.callbacks.Callback):
 
 
 def digest(array: np.ndarray) -> str:
-    """A digest of values, shape and type of an array."""
+    """A digest of values, shape and type of an array.
+
+    Examples:
+        >>> digest = kerasnets.training.backup.digest
+        >>> digest(np.zeros(2)) == digest(np.zeros(2)), digest(np.zeros(2)) == digest(np.zeros(3))
+        (True, False)
+    """
     sha = hashlib.blake2b(f"{array.shape} {array.dtype}".encode(), digest_size=16)
     contents: Any = np.ascontiguousarray(array)  # NumPy's stubs know it as a buffer from Python 3.12 on
     sha.update(contents)

@@ -23,6 +23,12 @@ class EpochSeeds(keras.callbacks.Callback):
 
     Args:
         seed: seed of the run.
+
+    Examples:
+        >>> model = kerasnets.models.Sequential([keras.Input((2,)), kerasnets.layers.Linear(1)])
+        >>> model.compile(kerasnets.optimizers.SGD(0.1), kerasnets.losses.MSELoss())
+        >>> seeds = kerasnets.callbacks.EpochSeeds(42)
+        >>> history = model.fit(np.eye(2), np.ones((2, 1)), verbose=0, callbacks=[seeds])
     """
 
     def __init__(self, seed: int):
@@ -68,6 +74,14 @@ class StepLog(_LossSum):
 
     Args:
         every: number of batches per line.
+
+    Examples:
+        >>> model = kerasnets.models.Sequential([keras.Input((2,)), kerasnets.layers.Linear(1)])
+        >>> model.compile(kerasnets.optimizers.SGD(0.1), kerasnets.losses.MSELoss())
+        >>> log = kerasnets.callbacks.StepLog(every=2)
+        >>> history = model.fit(np.zeros((4, 2)), np.zeros((4, 1)), batch_size=1, verbose=0, callbacks=[log])
+        Epoch [1/1], Step [2/4], Loss: ...
+        Epoch [1/1], Step [4/4], Loss: ...
     """
 
     def __init__(self, every: int = 100):
@@ -76,7 +90,7 @@ class StepLog(_LossSum):
 
     @property
     def looks_every(self) -> int:
-        """How many steps may run at once: the fast fit asks for this."""
+        """How many steps may run at once, which the fast fit asks for."""
         return self.every
 
     def on_epoch_begin(self, epoch, logs=None):  # noqa: D102
@@ -106,7 +120,16 @@ class LossLine(_LossSum):
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Keeps the logs of each epoch and its wall-clock seconds without validation in :attr:`epochs`, a list of dicts."""
+    """Keeps the logs of each epoch and its wall-clock seconds without validation in ``epochs``, a list of dicts.
+
+    Examples:
+        >>> model = kerasnets.models.Sequential([keras.Input((2,)), kerasnets.layers.Linear(1)])
+        >>> model.compile(kerasnets.optimizers.SGD(0.1), kerasnets.losses.MSELoss())
+        >>> log = kerasnets.callbacks.EpochLog()
+        >>> history = model.fit(np.eye(2), np.ones((2, 1)), epochs=2, verbose=0, callbacks=[log])
+        >>> [sorted(logs) for logs in log.epochs]
+        [['loss', 'seconds'], ['loss', 'seconds']]
+    """
 
     def __init__(self):
         super().__init__()

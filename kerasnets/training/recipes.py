@@ -62,6 +62,11 @@ class Recipe:
         pad: width in pixels of the background (−1) to add on every side of the images.
         document_accuracy: the tutorial's test accuracy, in percent.
         document_train_loss: the tutorial's training loss in the last epoch.
+
+    Examples:
+        >>> recipe = kerasnets.recipes.find("ConvNeuralNetwork", "fashion_mnist")
+        >>> recipe.optimizer, recipe.epochs, recipe.batch_size
+        ('SGD', 5, 64)
     """
 
     name: str
@@ -210,6 +215,10 @@ def find(network: str, dataset: str | None = None, options: Mapping[str, Any] | 
 
     Raises:
         ValueError: there is no recipe for the network, or no such data set.
+
+    Examples:
+        >>> kerasnets.recipes.find("FashionNetwork").loss
+        'NLLLoss'
     """
     of_network = [recipe for recipe in RECIPES if recipe.network == network]
     check_known("network", network, dict.fromkeys(recipe.network for recipe in RECIPES))
@@ -241,7 +250,13 @@ def load(path: str | os.PathLike) -> Recipe:
 
 
 def remove_dropout(recipe: Recipe) -> Recipe:
-    """The recipe without dropout, whose random numbers differ between backends."""
+    """The recipe without dropout, whose random numbers differ between backends.
+
+    Examples:
+        >>> recipe = kerasnets.recipes.find("ConvNeuralNetwork", "fashion_mnist")
+        >>> kerasnets.recipes.remove_dropout(recipe).options["dropout"]
+        0.0
+    """
     if recipe.network not in _WITH_DROPOUT:
         return recipe
     return recipe.replace(options={**recipe.options, "dropout": 0.0})

@@ -51,6 +51,16 @@ class Result:
         test_labels: their classes (n,).
         predicted: the predicted classes (n,).
         test_losses: mean loss on the test images, by epoch; empty if they were tested at the end only.
+
+    Examples:
+        >>> import dataclasses
+        >>> (x, y), (x_test, y_test) = kerasnets.load_data("fashion_mnist_sample")
+        >>> arrays = (x[:256], y[:256]), (x_test[:64], y_test[:64])
+        >>> recipe = dataclasses.replace(kerasnets.recipes.find("NeuralNetwork", "fashion_mnist"), epochs=1)
+        >>> result = kerasnets.train(recipe, arrays=arrays, log_every=4)
+        Epoch [1/1], Step [4/4], Loss: 2...
+        >>> result.backend, result.seed
+        ('torch', 0)
     """
 
     model: models.Model | models.Sequential
@@ -79,7 +89,7 @@ class Result:
 
     @property
     def losses(self) -> dict[str, list[float]]:
-        """The training loss by epoch, and the test loss if it is known, as :func:`plots.learning_curves` takes them."""
+        """The training loss by epoch, and the test loss if known, for :func:`kerasnets.plots.learning_curves`."""
         return {"loss": self.train_loss} | ({"val_loss": self.test_losses} if self.test_losses else {})
 
     @property
@@ -105,17 +115,33 @@ class Result:
 
 
 def percent(share: float) -> float:
-    """A share in percent, without the digits that float32 adds."""
+    """A share in percent, without the digits that float32 adds.
+
+    Examples:
+        >>> float(kerasnets.training.percent(0.8912))
+        89.12
+    """
     return round(100.0 * share, 4)
 
 
 def shows_progress_bars() -> bool:
-    """Whether standard output is a terminal or a notebook, where Keras's progress bars can move."""
+    """Whether standard output is a terminal or a notebook, where Keras's progress bars can move.
+
+    Examples:
+        >>> verbose = 1 if kerasnets.training.shows_progress_bars() else 2
+    """
     return sys.stdout.isatty() or "ipykernel" in sys.modules
 
 
 def compile_recipe(recipe: Recipe) -> models.Model | models.Sequential:
-    """The recipe's network with PyTorch's initial weights, compiled with the recipe's loss and optimizer."""
+    """The recipe's network with PyTorch's initial weights, compiled with the recipe's loss and optimizer.
+
+    Examples:
+        >>> recipe = kerasnets.recipes.find("NeuralNetwork", "mnist")
+        >>> model = kerasnets.training.compile_recipe(recipe)
+        >>> type(model.optimizer).__name__
+        'SGD'
+    """
     for kind, name, module in (("loss", recipe.loss, losses), ("optimizer", recipe.optimizer, optimizers)):
         check_known(kind, name, [known for known in module.__all__ if known[0].isupper() and known != "Optimizer"])
     model = networks.build(recipe.network, **recipe.network_options)
@@ -136,6 +162,13 @@ def load_recipe_data(recipe: Recipe, arrays=None):
 
     Returns:
         ``((x, y), (x_test, y_test))``.
+
+    Examples:
+        >>> recipe = kerasnets.recipes.find("Net", "mnist")
+        >>> arrays = (np.zeros((8, 28, 28)), np.zeros(8, int)), (np.zeros((2, 28, 28)), np.zeros(2, int))
+        >>> (x, y), (x_test, y_test) = kerasnets.training.load_recipe_data(recipe, arrays)
+        >>> x.shape
+        (8, 32, 32)
     """
     dtype = "float64" if keras.config.floatx() == "float64" else "float32"
     (x, y), (x_test, y_test) = data.load_data(recipe.dataset, dtype=dtype) if arrays is None else arrays
@@ -162,7 +195,8 @@ def train(
     without dropout, whose masks are each backend's own, the printed losses are the same but for rounding.
 
     Args:
-        recipe: what to train, from :mod:`kerasnets.recipes`, or a file with it: a ``best.json`` or ``result.json``.
+        recipe: what to train, from :mod:`kerasnets.training.recipes`, or a file with it: a ``best.json`` or
+            ``result.json``.
         seed: seed of initial weights, batch order and dropout; 0 or more.
         out: folder for ``result.json`` and ``model.keras``. A run that was killed resumes after its last finished epoch
             when it is started again with the same settings, data, backend and folder; only files that kerasnets wrote
@@ -179,6 +213,16 @@ def train(
             done more epochs. The message names it.
         RuntimeError: another process is training in `out`.
         TypeError: an argument has the wrong type; with `out`, an option of the recipe can't be saved.
+
+    Examples:
+        >>> import dataclasses
+        >>> (x, y), (x_test, y_test) = kerasnets.load_data("fashion_mnist_sample")
+        >>> arrays = (x[:256], y[:256]), (x_test[:64], y_test[:64])
+        >>> recipe = dataclasses.replace(kerasnets.recipes.find("NeuralNetwork", "fashion_mnist"), epochs=1)
+        >>> result = kerasnets.train(recipe, seed=42, arrays=arrays)
+        Epoch [1/1], Step [4/4], Loss: 2...
+        >>> len(result.train_loss)
+        1
     """
     recipe = _check_arguments(recipe, seed, callbacks)
     out = None if out is None else check_path("out", out)

@@ -52,7 +52,13 @@ def _with_channels(images: torch.Tensor, sizes: tuple[int, int, int]) -> torch.T
 
 
 class NeuralNetwork(nn.Module):
-    """784-512-512-10 with ReLU between, logits out ("Build the Neural Network")."""
+    """784-512-512-10 with ReLU between, logits out ("Build the Neural Network").
+
+    Examples:
+        >>> import torch
+        >>> tuple(kerasnets.originals.NeuralNetwork()(torch.zeros(2, 28, 28)).shape)
+        (2, 10)
+    """
 
     def __init__(self, classes: int = 10, input_shape: Sequence[int] = (28, 28)) -> None:
         super().__init__()
@@ -65,7 +71,13 @@ class NeuralNetwork(nn.Module):
 
 
 class NeuralNetwork_v1(nn.Module):
-    """784-1024-1024-512-512-10 with ReLU between, logits out ("How to create …", 7.2.1)."""
+    """784-1024-1024-512-512-10 with ReLU between, logits out ("How to create …", 7.2.1).
+
+    Examples:
+        >>> import torch
+        >>> tuple(kerasnets.originals.NeuralNetwork_v1()(torch.zeros(2, 28, 28)).shape)
+        (2, 10)
+    """
 
     def __init__(self, classes: int = 10, input_shape: Sequence[int] = (28, 28)) -> None:
         super().__init__()
@@ -84,6 +96,11 @@ class ConvNeuralNetwork(nn.Module):
         dropout: probability of the one dropout module, which is used after both hidden linear layers.
         classes: number of outputs.
         input_shape: of the images; each of the three poolings halves height and width, rounding down.
+
+    Examples:
+        >>> import torch
+        >>> tuple(kerasnets.originals.ConvNeuralNetwork()(torch.zeros(2, 1, 28, 28)).shape)
+        (2, 10)
     """
 
     def __init__(self, dropout: float = 0.4, classes: int = 10, input_shape: Sequence[int] = (28, 28)) -> None:
@@ -119,7 +136,13 @@ class ConvNeuralNetwork(nn.Module):
 
 
 class Net(nn.Module):
-    """One convolution and one linear layer, 1350-10 for images of 32×32, logits out ("Neural Network")."""
+    """One convolution and one linear layer, 1350-10 for images of 32×32, logits out ("Neural Network").
+
+    Examples:
+        >>> import torch
+        >>> tuple(kerasnets.originals.Net()(torch.zeros(2, 1, 32, 32)).shape)
+        (2, 10)
+    """
 
     def __init__(self, classes: int = 10, input_shape: Sequence[int] = (32, 32)) -> None:
         super().__init__()
@@ -145,6 +168,11 @@ class FashionNetwork(nn.Module):
 
     Raises:
         ValueError: `output` is something else.
+
+    Examples:
+        >>> import torch
+        >>> tuple(kerasnets.originals.FashionNetwork()(torch.zeros(2, 28, 28)).shape)
+        (2, 10)
     """
 
     def __init__(
@@ -178,7 +206,13 @@ class FashionNetwork(nn.Module):
 
 
 class Network(nn.Module):
-    """784-256-10 with a sigmoid between, softmax out ("Building neural networks with PyTorch")."""
+    """784-256-10 with a sigmoid between, softmax out ("Building neural networks with PyTorch").
+
+    Examples:
+        >>> import torch
+        >>> tuple(kerasnets.originals.Network()(torch.zeros(2, 28, 28)).shape)
+        (2, 10)
+    """
 
     def __init__(self, classes: int = 10, input_shape: Sequence[int] = (28, 28)) -> None:
         super().__init__()
@@ -230,6 +264,11 @@ def Network2(  # noqa: N802 (a network's name, as the others)
 
     Raises:
         ValueError: `form` is something else.
+
+    Examples:
+        >>> import torch
+        >>> tuple(kerasnets.originals.Network2()(torch.zeros(2, 28, 28)).shape)
+        (2, 10)
     """
     if form == "class":
         return _Network2Class(classes, input_shape)
@@ -265,7 +304,7 @@ def build(name: str, **options: object) -> nn.Module:
     """Build an original with PyTorch's initial weights.
 
     Args:
-        name: a key of :data:`ORIGINALS`.
+        name: a key of ``ORIGINALS``.
         **options: ``classes`` and ``input_shape`` of every network, as :func:`kerasnets.build` takes them, and the
             network's own: ``dropout`` of ``ConvNeuralNetwork``, ``output`` and ``dropout`` of ``FashionNetwork``,
             ``form`` of ``Network2``.
@@ -273,6 +312,11 @@ def build(name: str, **options: object) -> nn.Module:
     Raises:
         ValueError: the name or an option's value is unknown.
         TypeError: the network has no such option.
+
+    Examples:
+        >>> module = kerasnets.originals.build("NeuralNetwork")
+        >>> sum(parameter.numel() for parameter in module.parameters())
+        669706
     """
     check_known("network", name, ORIGINALS)
     return ORIGINALS[name](**options)

@@ -1,18 +1,22 @@
 """Finds where a Keras port differs from its PyTorch original, and names the cause.
 
->>> report = kerasnets.compare(module, model, x, y, loss=(torch_loss, keras_loss), optimizer=(torch_sgd, keras_sgd))
+>>> import torch
+>>> module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+>>> model = keras.Sequential([keras.Input((4,)), kerasnets.layers.Linear(3, activation="relu")])
+>>> report = kerasnets.compare(module, model, np.ones((8, 4), "float32"))
 >>> print(report)
->>> report.plot().savefig("port.png")
+kerasnets.compare on torch: the same as PyTorch, within its noise.
+...
 
 What is done, on copies of both sides, and where each part is:
 
-- Both sides become lists of calls in one vocabulary (:mod:`.calls`, :mod:`.torch_side`, :mod:`.keras_side`).
-- Calls with weights are matched (:mod:`.match`), and the weights moved (:mod:`.links`).
-- Each layer runs on PyTorch's own input (:mod:`.forced`), so that a difference is found where it arises. Rules on the
-  settings name the cause (:mod:`.rules`, :mod:`.segments`, :mod:`.diagnosis`).
-- Both sides run freely in float64 and float32 (:mod:`.runs`), beside PyTorch's noise floor (:mod:`.figures`).
-- Losses, optimizers, learning rates and initial weights are compared separately (:mod:`.losses`,
-  :mod:`.optimizers`, :mod:`.rates`, :mod:`.initial`).
+- Both sides become lists of calls in one vocabulary (``calls``, ``torch_side``, ``keras_side``).
+- Calls with weights are matched (``match``), and the weights moved (``links``).
+- Each layer runs on PyTorch's own input (``forced``), so that a difference is found where it arises. Rules on the
+  settings name the cause (``rules``, ``segments``, ``diagnosis``).
+- Both sides run freely in float64 and float32 (``runs``), beside PyTorch's noise floor (``figures``).
+- Losses, optimizers, learning rates and initial weights are compared separately (``losses``,
+  ``optimizers``, ``rates``, ``initial``).
 """
 
 # PyTorch first: TensorFlow imported before torchvision (and its Triton) aborts the process.

@@ -54,12 +54,21 @@ def compare(
         steps_per_epoch: optimizer steps for each ``scheduler.step()``.
 
     Returns:
-        The report: findings, figures and matches; its ``text()`` for reading, ``plot()`` for a picture, ``save_json``.
+        The report. It has findings, figures, matches, ``text()`` to read, ``plot()`` for a picture and ``save_json``.
 
     Raises:
         TypeError: an argument is of another type, the model has its own ``call``, the module's ``forward`` branches on
             values, or a layer can't be copied.
         ValueError: the model isn't built, `x` fits neither side, or one of a pair is missing.
+
+    Examples:
+        >>> import torch
+        >>> module = torch.nn.Sequential(torch.nn.Linear(4, 2))
+        >>> model = keras.Sequential([keras.Input((4,)), kerasnets.layers.Linear(2)])
+        >>> x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+        >>> report = kerasnets.compare(module, model, x)
+        >>> report.same
+        True
     """
     check_sides(module, model)
     array = read_batch("x", x)
@@ -110,6 +119,13 @@ def assert_same(
         AssertionError: the port differs.
         ValueError: `ignore` has an unknown check; otherwise as in :func:`compare`.
         TypeError: as in :func:`compare`.
+
+    Examples:
+        >>> import torch
+        >>> module = torch.nn.Sequential(torch.nn.Linear(4, 2))
+        >>> model = keras.Sequential([keras.Input((4,)), kerasnets.layers.Linear(2)])
+        >>> x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+        >>> report = kerasnets.assert_same(module, model, x)
     """
     names = [ignore] if isinstance(ignore, str) else list(ignore)
     for name in names:

@@ -29,6 +29,11 @@ class Figure:
         noise64: PyTorch's noise floor in float64.
         noise32: PyTorch's noise floor in float32.
         differs: whether both types are beyond their bounds.
+
+    Examples:
+        >>> figure = kerasnets.verify.compare.Figure("outputs", "fc1", 1e-16, 1e-7, 1e-16, 1e-7, differs=False)
+        >>> figure.differs
+        False
     """
 
     check: str
@@ -53,6 +58,10 @@ class Finding:
         difference: the relative difference that shows it; None if it is in the settings alone.
         place: position in the network, for the order.
         known: whether the cause was found, or only the place.
+
+    Examples:
+        >>> print(kerasnets.verify.compare.Finding("settings", "bn1", cause="epsilon is 1e-3", mend="epsilon=1e-5"))
+        bn1: epsilon is 1e-3; epsilon=1e-5
     """
 
     check: str

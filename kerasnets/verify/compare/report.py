@@ -28,6 +28,15 @@ class Report:
         learning_rates: PyTorch's and Keras's rates by step; None without an optimizer.
         weights_loaded: whether the model came with the module's weights.
         seconds: how long it took.
+
+    Examples:
+        >>> import torch
+        >>> module = torch.nn.Sequential(torch.nn.Linear(4, 2))
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="relu")])
+        >>> x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+        >>> report = kerasnets.compare(module, model, x)
+        >>> report.same, len(report.findings) > 0
+        (False, True)
     """
 
     backend: str
@@ -100,7 +109,7 @@ class Report:
             unfinished.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the difference by layer; see :func:`~kerasnets.verify.compare.picture.plot_report`."""
+        """Draw the difference by layer; see ``kerasnets/verify/compare/picture.py``."""
         from kerasnets.verify.compare.picture import plot_report
 
         return plot_report(self, ax)
