@@ -160,7 +160,7 @@ def _mend(theirs: torch.optim.Optimizer, settings: Settings) -> str:
     if name not in ours.__all__:
         return f"write PyTorch's {name}"
     kind: Any = type(theirs)
-    defaults = kind([torch.zeros(1, requires_grad=True)], lr=1.0).param_groups[0]
+    defaults = kind([torch.zeros(1, 1, requires_grad=True)], lr=1.0).param_groups[0]
     group = theirs.param_groups[0]
     given = [write_number(float(group["lr"]))]
     for setting, key in (
