@@ -174,7 +174,9 @@ def _mend(theirs: torch.optim.Optimizer, settings: Settings) -> str:
             given.append(f"{key}={write_number(float(group[setting]))}")
     if "betas" in group and group["betas"] != defaults["betas"]:
         given += [f"beta_{i}={write_number(float(b))}" for i, b in enumerate(group["betas"], 1)]
-    given += [f"{flag}=True" for flag in ("nesterov", "amsgrad", "centered", "maximize") if group.get(flag)]
+    for flag in ("nesterov", "amsgrad", "centered", "maximize"):
+        if flag in group and bool(group[flag]) != bool(defaults[flag]):
+            given.append(f"{flag}={bool(group[flag])}")
     return f"use kerasnets.optimizers.{name}({', '.join(given)})"
 
 

@@ -113,6 +113,7 @@ def matrices():
     return module, keras.Sequential([keras.Input((4,)), hidden, layers.Linear(3, use_bias=False)])
 
 
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon needs PyTorch 2.9")
 def test_muon():
     module, model = matrices()
     theirs, arguments = torch.optim.Muon(module.parameters(), lr=0.01), {"loss": (nn.MSELoss(), losses.MSELoss())}
