@@ -72,6 +72,7 @@ def test_code_is_the_same(english, chinese):
         (ENGLISH, {"model.keras"}),
         (DOCS / "guide.md", {"model.keras"}),
         (DOCS / "coming-from-pytorch.md", {"weights.pt", "back.pt"}),
+        (DOCS / "port-your-model.md", {"trained.pt"}),
     ],
     ids=lambda value: getattr(value, "stem", ""),
 )
@@ -82,7 +83,9 @@ def test_python_runs_as_printed_and_in_order(path, written, tmp_path):
     script = tmp_path / "page.py"
     printed = "\n".join(block for block in blocks if not block.startswith(others))
     script.write_text(f"import os\n\nos.chdir({str(tmp_path)!r})\n{printed}")
-    run(str(script), backend="torch")
+    done = run(str(script), backend="torch")
+    for shown in re.findall(r"^```text\n(.*?)^```$", text(path), re.DOTALL | re.MULTILINE):
+        assert shown.startswith("$ ") or shown in done.stdout  # a command has a test of its own
     assert written <= {path.name for path in tmp_path.iterdir()}
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
+
 from kerasnets.verify.compare.calls import Call, ancestors, sources_of
 from kerasnets.verify.compare.finding import Finding
 from kerasnets.verify.compare.forced import LOCAL, Local, chain_of
@@ -12,7 +14,12 @@ from kerasnets.verify.compare.rules import compare_pair
 from kerasnets.verify.compare.segments import Cause, diagnose_segment
 
 #: Settings that show elsewhere than in the outputs of a run in inference mode.
-_ELSEWHERE = {"momentum": "buffers", "running variance": "buffers", "dropout": "training mode"}
+_ELSEWHERE = {
+    "momentum": "buffers",
+    "running variance": "buffers",
+    "dropout": "training mode",
+    "padding_idx": "gradients",
+}
 _LAYER_OF = {
     "batch norm": "kerasnets.layers.BatchNormalization",
     "linear": "kerasnets.layers.Linear",
@@ -205,10 +212,27 @@ class Diagnosis:
         if not blamed:
             for name, text, mend in causes:
                 self._add(local, text, mend, _ELSEWHERE.get(name, "outputs"))
-        if measured and not causes and not blamed:
+        if measured and not causes and not blamed and (name := self._find_mask(local.keras)):
+            mend = "leave out mask_zero=True and Masking"
+            self._add(local, f"it skips the steps that {name} masks, PyTorch computes every step", mend, "outputs")
+        elif measured and not causes and not blamed:
             what = f": its shape is {local.shapes[1]}, PyTorch's {local.shapes[0]}" if local.shapes else ""
             self._add(local, f"its output differs from PyTorch's for the same input{what}", "", "outputs", known=False)
         self._blamed.add(id(own.target))
+
+    def _find_mask(self, j: int) -> str:
+        """The name of the layer that gives the call a mask; empty if there is none."""
+        if not getattr(self.ours[j].target, "supports_masking", False) or self.ours[j].kind == "linear":
+            return ""
+        todo = list(self.ours[j].sources)
+        while todo:
+            if (k := todo.pop()) < 0:
+                continue
+            target = self.ours[k].target
+            if getattr(target, "mask_zero", False) or isinstance(target, keras.layers.Masking):
+                return self.ours[k].name
+            todo += self.ours[k].sources if getattr(target, "supports_masking", False) else ()
+        return ""
 
     def _add(self, local: Local, text: str, mend: str, check: str, known: bool = True) -> None:
         their, own = self.theirs[local.torch], self.ours[local.keras]

@@ -157,7 +157,11 @@ class ForcedRun:
         given, before = nearest(head.inputs, actual, self.layouts.get(id(first.layer)))
         if their.parameters and head.sources:
             given, before = self._input_of_parameter(their, actual)
-        own, fitted = self._run_chain(chain, place, given, before, outputs, values, their)
+        tried: list[np.ndarray | None] = [given]
+        if before > LOCAL and not their.parameters:  # the nearest of wrong inputs says nothing about the layout
+            tried = [*fit_layout(head.inputs, actual.shape, self.layouts.get(id(first.layer)))] or [None]
+        runs = [self._run_chain(chain, place, value, before, outputs, values, their) for value in tried]
+        own, fitted = min(runs, key=lambda run: float("inf") if run[0] is None else run[0])
         shapes = None
         if given is None:
             shapes = (head.inputs.shape, actual.shape)

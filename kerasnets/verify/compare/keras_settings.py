@@ -130,10 +130,11 @@ def _describe_weighted(layer: Any, shape) -> Described | None:
     if isinstance(layer, _TRANSPOSED):
         return "transposed convolution", _describe_transposed(layer)
     if isinstance(layer, _LAYERS.Embedding):
-        return "embedding", {"words": layer.input_dim, "features": layer.output_dim}
+        settings = {"words": layer.input_dim, "features": layer.output_dim}
+        return "embedding", {**settings, "padding_idx": getattr(layer, "padding_idx", None)}
     if isinstance(layer, _LAYERS.Bidirectional):
         kind, settings = _describe_recurrent(layer.forward_layer)
-        return kind, {**settings, "directions": 2}
+        return kind, {**settings, "directions": 2, "merge_mode": layer.merge_mode}
     if isinstance(layer, _LAYERS.LSTM | _LAYERS.GRU | _LAYERS.SimpleRNN):
         return _describe_recurrent(layer)
     if isinstance(layer, _LAYERS.MultiHeadAttention):

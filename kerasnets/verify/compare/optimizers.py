@@ -160,7 +160,7 @@ def _mend(theirs: torch.optim.Optimizer, settings: Settings) -> str:
     if name not in ours.__all__:
         return f"write PyTorch's {name}"
     kind: Any = type(theirs)
-    defaults = kind([torch.zeros(1, requires_grad=True)], lr=1.0).param_groups[0]
+    defaults = kind([torch.zeros(1, 1, requires_grad=True)], lr=1.0).param_groups[0]
     group = theirs.param_groups[0]
     given = [write_number(float(group["lr"]))]
     for setting, key in (
@@ -174,7 +174,9 @@ def _mend(theirs: torch.optim.Optimizer, settings: Settings) -> str:
             given.append(f"{key}={write_number(float(group[setting]))}")
     if "betas" in group and group["betas"] != defaults["betas"]:
         given += [f"beta_{i}={write_number(float(b))}" for i, b in enumerate(group["betas"], 1)]
-    given += [f"{flag}=True" for flag in ("nesterov", "amsgrad", "centered", "maximize") if group.get(flag)]
+    for flag in ("nesterov", "amsgrad", "centered", "maximize"):
+        if flag in group and bool(group[flag]) != bool(defaults[flag]):
+            given.append(f"{flag}={bool(group[flag])}")
     return f"use kerasnets.optimizers.{name}({', '.join(given)})"
 
 

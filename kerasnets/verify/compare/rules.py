@@ -36,6 +36,8 @@ ALWAYS = {
     "dilation",
     "words",
     "features",
+    "padding_idx",
+    "merge_mode",
 }
 #: Settings that number a part instead of describing it.
 _IGNORED = {"layer", "axis of the channels"}
@@ -90,6 +92,13 @@ def name_cause(kind: str, setting: str, theirs: Any, ours: Any) -> str:
         return f"the dropout rate is {write_number(float(ours))}, PyTorch's is {write_number(float(theirs))}"
     if setting == "padding":
         return f"padding is {_write_padding(ours)}, PyTorch's is {_write_padding(theirs)} (before, after)"
+    if setting == "padding_idx":
+        given = f"the port's is {ours}" if ours is not None else "the port has none"
+        return (
+            f"PyTorch's padding_idx is {theirs}: a row without a gradient; {given}"
+            if theirs is not None
+            else (f"padding_idx is {ours}: a row without a gradient; PyTorch has none")
+        )
     if setting == "reset gate":
         return f"the reset gate is applied {ours}, PyTorch applies it {theirs}"
     if setting == "momentum" and kind == "batch norm":
@@ -113,6 +122,10 @@ def mend_setting(kind: str, setting: str, theirs: Mapping[str, Any]) -> str:
     if setting == "epsilon" and kind in ("layer norm", "group norm"):
         name = "LayerNormalization" if kind == "layer norm" else "GroupNormalization"
         return f"use kerasnets.layers.{name}" + ("" if value == 1e-5 else f"(…, epsilon={write_number(value)})")
+    if setting == "padding_idx":
+        return f"use kerasnets.layers.Embedding(…, padding_idx={value})"
+    if setting == "merge_mode":
+        return "use keras.layers.Bidirectional(…, merge_mode='concat')"
     if setting == "padding":
         return _mend_padding(kind, value)
     if setting == "bias":

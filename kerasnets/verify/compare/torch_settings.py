@@ -79,7 +79,8 @@ def describe_module(module: nn.Module, rank: int, size: tuple[int, ...]) -> Desc
     if isinstance(module, _CONVOLUTIONS + _TRANSPOSED):
         return _describe_convolution(module)
     if isinstance(module, nn.Embedding):
-        return "embedding", {"words": module.num_embeddings, "features": module.embedding_dim}
+        settings = {"words": module.num_embeddings, "features": module.embedding_dim}
+        return "embedding", {**settings, "padding_idx": module.padding_idx}
     if isinstance(module, nn.RNNBase):
         return _describe_recurrent(module)
     if isinstance(module, nn.MultiheadAttention):
@@ -153,7 +154,7 @@ def _describe_convolution(module: Any) -> Described:
 
 def _describe_recurrent(module: nn.RNNBase) -> Described:
     settings: dict[str, Any] = {"units": module.hidden_size, "bias": module.bias}
-    settings |= {"directions": 2 if module.bidirectional else 1, "go backwards": False}
+    settings |= {"directions": 2 if module.bidirectional else 1, "go backwards": False, "merge_mode": "concat"}
     if isinstance(module, nn.RNN):
         return "rnn", {**settings, "activation": module.nonlinearity}
     settings |= {"activation": "tanh", "recurrent activation": "sigmoid"}

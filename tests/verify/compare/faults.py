@@ -2,6 +2,7 @@
 
 import keras
 import torch
+from more_ports import MORE_FAULTS
 from ports import load_lstm, sgd
 from torch import nn
 
@@ -185,4 +186,5 @@ FAULTS = [
     ),
     ("LeNet-5", "gamma", {"training": step_lr(schedules.StepLR(0.1, 10, 0.1))}, "learning rate", "gamma"),
     ("LeNet-5", "no schedule", {"training": step_lr(0.1)}, "learning rate", "constant"),
+    *MORE_FAULTS,
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Six small public architectures in PyTorch, and ports of them in Keras that can be given one fault each.
+"""Small public architectures in PyTorch, and ports of them in Keras that can be given one fault each.
 
 Every option of a port is PyTorch's rule by default; a fault sets one option.
 """
@@ -8,6 +8,7 @@ import math
 import keras
 import numpy as np
 import torch
+from more_ports import MORE_PORTS
 from torch import nn
 from torch.nn import functional
 
@@ -439,6 +440,7 @@ PORTS = {
     "ViT block": (ViT, vit, train_vit, images(4, 3, 16), labels(4)),
     "character LSTM": (CharLSTM, char_lstm, train_char_lstm, TEXT, np.roll(TEXT, -1, axis=1)),
     "autoencoder": (Autoencoder, autoencoder, train_autoencoder, PICTURES, PICTURES),
+    **MORE_PORTS,
 }
 
 

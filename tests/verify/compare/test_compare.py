@@ -1,4 +1,4 @@
-"""kerasnets.compare on six architectures: correct ports, seeded faults, reports, and what it refuses."""
+"""kerasnets.compare on ten architectures: correct ports, seeded faults, reports, and what it refuses."""
 
 import json
 import re
@@ -23,7 +23,7 @@ mpl.use("Agg")
 
 BACKEND = keras.config.backend()
 #: All of them take minutes on JAX, which compiles each one: there and on TensorFlow some are tried.
-EVERY = {"torch": 1, "tensorflow": 8, "jax": 12}[BACKEND]
+EVERY = {"torch": 1, "tensorflow": 10, "jax": 16}[BACKEND]
 CHOSEN = [fault for fault in FAULTS if EVERY == 1 or fault[0] != "ResNet-18"][::EVERY]
 CORRECT = {"jax": ["VGG block"], "tensorflow": ["VGG block", "character LSTM"]}.get(BACKEND, PORTS)
 

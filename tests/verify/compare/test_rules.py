@@ -106,6 +106,39 @@ def test_schedules(theirs, ours):
     )
 
 
+def matrices():
+    """A perceptron without biases, which Muon doesn't take."""
+    module = nn.Sequential(nn.Linear(4, 8, bias=False), nn.Tanh(), nn.Linear(8, 3, bias=False))
+    hidden = layers.Linear(8, activation="tanh", use_bias=False)
+    return module, keras.Sequential([keras.Input((4,)), hidden, layers.Linear(3, use_bias=False)])
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon needs PyTorch 2.9")
+def test_muon():
+    module, model = matrices()
+    theirs, arguments = torch.optim.Muon(module.parameters(), lr=0.01), {"loss": (nn.MSELoss(), losses.MSELoss())}
+    kerasnets.assert_same(module, model, X, Y, optimizer=(theirs, optimizers.Muon(0.01)), **arguments)
+    pair = theirs, optimizers.Muon(0.01, momentum=0.8)
+    found = kerasnets.compare(module, model, X, Y, optimizer=pair, **arguments).first
+    assert (found.where, found.cause) == ("optimizer", "momentum is 0.8, PyTorch's is 0.95")
+    assert found.mend == "use kerasnets.optimizers.Muon(0.01)"
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "cause"),
+    [
+        ("NAdam", {"momentum_decay": 0.02}, "momentum_decay is 0.02, PyTorch's is 4e-3"),
+        ("RAdam", {"beta_2": 0.99}, "beta_2 is 0.99, PyTorch's is 0.999"),
+        ("Adamax", {"beta_1": 0.8}, "beta_1 is 0.8, PyTorch's is 0.9"),
+    ],
+)
+def test_an_optimizer_with_a_fault(name, option, cause):
+    module, model = perceptron()
+    pair = getattr(torch.optim, name)(module.parameters(), lr=0.01), getattr(optimizers, name)(0.01, **option)
+    found = kerasnets.compare(module, model, X, Y, loss=(nn.MSELoss(), losses.MSELoss()), optimizer=pair).first
+    assert (found.where, found.cause) == ("optimizer", cause)
+
+
 class Memory(nn.Module):
     def __init__(self, kind):
         super().__init__()
