@@ -1,4 +1,4 @@
-"""PyTorch's initial values, drawn as PyTorch draws them: U(±1/√fan_in) and N(0, 1).
+"""PyTorch's initial values, drawn as PyTorch draws them: U(±1/√fan_in), Xavier uniform and N(0, 1).
 
 Others exist in Keras: ``normal_(std=0.01)`` is ``keras.initializers.RandomNormal(stddev=0.01)``, and ``fill_(0)`` is
 ``"zeros"``.
@@ -14,7 +14,7 @@ import numpy as np
 from kerasnets._internal import keras_private
 from kerasnets._internal.torch_random import Generator, global_generator
 
-__all__ = ["FanInUniform", "StandardNormal"]
+__all__ = ["FanInUniform", "StandardNormal", "XavierUniform"]
 
 
 def __dir__() -> list[str]:
@@ -42,9 +42,16 @@ class _TorchStream(keras.initializers.Initializer):
             return Generator(int(np.random.SeedSequence(state.astype("uint32").tolist()).generate_state(1)[0]))
         return Generator(self.seed)
 
+    def draw_uniform(self, shape: tuple[int, ...], bound: float, dtype: str) -> np.ndarray:
+        """Draw a kernel ``(…, in, out)`` from U(±bound); PyTorch's has the outputs first, then the inputs."""
+        order = (len(shape) - 1, len(shape) - 2, *range(len(shape) - 2)) if len(shape) > 1 else (0,)
+        drawn_as = tuple(shape[axis] for axis in order)
+        values = self.generator().uniform(drawn_as, -bound, bound, _drawn_type(dtype))
+        return values.transpose(np.argsort(order))
+
     def words(self, shape: Sequence[int], dtype: str) -> int:
-        """Return how many 32-bit words of the stream a call takes."""
-        raise NotImplementedError
+        """Return how many 32-bit words of the stream a call takes; by default one per number, two in float64."""
+        return math.prod(shape) * (2 if _drawn_type(dtype) == "float64" else 1)
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")
@@ -99,11 +106,7 @@ class FanInUniform(_TorchStream, keras.initializers.VarianceScaling):
             bound = 1 / math.sqrt(self.fan_in)
         else:
             bound = math.sqrt(3.0) * (math.sqrt(2.0 / (1 + math.sqrt(5) ** 2)) / math.sqrt(math.prod(shape[:-1])))
-        # PyTorch's kernels have the outputs first, then the inputs, then height and width.
-        order = (len(shape) - 1, len(shape) - 2, *range(len(shape) - 2)) if len(shape) > 1 else (0,)
-        drawn_as = tuple(shape[axis] for axis in order)
-        values = self.generator().uniform(drawn_as, -bound, bound, _drawn_type(dtype))
-        values = values.transpose(np.argsort(order))
+        values = self.draw_uniform(shape, bound, dtype)
         if self._positions is not None:
             values = values[self._positions]
         return keras.ops.convert_to_tensor(np.ascontiguousarray(values), dtype)
@@ -122,9 +125,35 @@ class FanInUniform(_TorchStream, keras.initializers.VarianceScaling):
         """Return the arguments of the constructor."""
         return {"fan_in": self.fan_in, "seed": super().get_config()["seed"]}
 
-    def words(self, shape, dtype):
-        """Return how many 32-bit words of the stream a call takes."""
-        return math.prod(shape) * (2 if _drawn_type(dtype) == "float64" else 1)
+
+@keras.saving.register_keras_serializable(package="kerasnets")
+class XavierUniform(_TorchStream, keras.initializers.GlorotUniform):
+    """Draws from U(±√(6 / (fan_in + fan_out))), as ``torch.nn.init.xavier_uniform_`` does.
+
+    The distribution is that of ``keras.initializers.GlorotUniform``; the numbers are PyTorch's own.
+
+    Args:
+        seed: as in :class:`FanInUniform`.
+
+    Raises:
+        ValueError: the shape has fewer than two axes.
+    """
+
+    def __init__(self, seed: int | keras.random.SeedGenerator | None = None):
+        super().__init__(seed=seed)
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None):
+        """Draw a tensor of `shape` and `dtype` (the default is ``keras.config.floatx()``)."""
+        shape, dtype = tuple(shape), keras.backend.standardize_dtype(dtype)
+        if len(shape) < 2:
+            raise ValueError(f"XavierUniform expects a kernel of two axes or more; received the shape {shape}.")
+        fans = math.prod(shape[:-2]) * (shape[-2] + shape[-1])
+        values = self.draw_uniform(shape, math.sqrt(3.0) * math.sqrt(2.0 / fans), dtype)
+        return keras.ops.convert_to_tensor(np.ascontiguousarray(values), dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return {"seed": super().get_config()["seed"]}
 
 
 @keras.saving.register_keras_serializable(package="kerasnets")

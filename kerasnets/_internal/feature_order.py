@@ -4,6 +4,10 @@ PyTorch flattens feature maps as (channels, height, width), Keras as (height, wi
 layer after a flattening have different orders. To find out what an operation does to the order, it is run on the
 numbers 0, 1, 2, … instead of features.
 
+The original is taken to make the same movement of feature maps where one acts alike in both orders: where it moves
+places and channels each on their own, as a flip, a roll or ShuffleNet's shuffle of channels does. What it moves then is
+feature maps again.
+
 A tensor with three axes that doesn't come from a convolution, pooling or padding is (batch, steps, features) in both
 libraries, as from an embedding. One with four or more axes is feature maps in Keras's data format; an input, in that of
 the layer that reads it.
@@ -20,6 +24,13 @@ from kerasnets._internal.arrays import to_numpy
 #: How PyTorch orders the features of a tensor: a data format here (feature maps, which are channels-first in PyTorch),
 #: an array (for each element of one example, its position in PyTorch), or None (the same order).
 Layout = str | np.ndarray | None
+
+
+class _OfMaps(np.ndarray):
+    """Positions of elements that are those of feature maps, moved, and how many channels the maps had."""
+
+    channels: int
+
 
 #: Layers with weights that keep the order of their features.
 _NORMALISATIONS = (
@@ -199,13 +210,57 @@ def _try_out(node, layout: Layout, tensor, output) -> Layout:
     if moved.shape == positions.shape and np.array_equal(moved, positions):
         return layout
     if moved.ndim == 1:
-        return None if np.array_equal(moved, np.arange(moved.size)) else moved
+        return _after_moving_a_vector(node, layout, moved, tensor)
     if np.array_equal(moved, _positions("channels_last", moved.shape)):
         return "channels_last"
+    if isinstance(layout, str | _OfMaps):
+        moved = _keep_channels(moved, layout, tensor)
+        if data_format := _acts_alike(moved, layout):
+            return data_format
+    if layout is None and moved.shape == positions.shape and _moves_apart(moved.reshape(-1, moved.shape[-1])):
+        return None  # steps and features each on their own, as a reversed sequence: the same in both orders
     tokens = layout is None and len(tensor.shape) > 2 and tensor.shape[-1] == output.shape[-1]
     if tokens and moved.ndim > 2 and _default(output.shape) == "channels_last":
         return "channels_last"  # (batch, steps, features) → (batch, height, width, features): features are channels
     return moved
+
+
+def _after_moving_a_vector(node, layout: Layout, moved: np.ndarray, tensor) -> Layout:
+    """Return the layout of a vector whose positions are `moved`."""
+    if np.array_equal(moved, np.arange(moved.size)):
+        return None
+    if len(tensor.shape) > 2:
+        return _keep_channels(moved, layout, tensor) if isinstance(layout, str | _OfMaps) else moved
+    # A vector of a vector: with the movement m and positions p, PyTorch has m⁻¹·p·m after the same movement.
+    movement = _moved(node, np.arange(moved.size))
+    assert movement is not None
+    found = np.argsort(movement)[moved]
+    return None if np.array_equal(found, np.arange(moved.size)) else found
+
+
+def _keep_channels(moved: np.ndarray, layout: str | _OfMaps, tensor) -> _OfMaps:
+    found = moved.view(_OfMaps)
+    if isinstance(layout, str):
+        found.channels = tensor.shape[1 if layout == "channels_first" else -1]
+    else:
+        found.channels = layout.channels
+    return found
+
+
+def _acts_alike(moved: _OfMaps, layout: Layout) -> str | None:
+    """Return the data format of moved feature maps whose places and channels were each moved on their own, or None."""
+    given = layout if isinstance(layout, str) else None
+    last, first = (moved.shape[axis] == moved.channels for axis in (-1, 0))
+    if last and given != "channels_first" and _moves_apart(moved.reshape(-1, moved.shape[-1]).T):
+        return "channels_last"
+    is_first = (given or keras.config.image_data_format()) == "channels_first"
+    return "channels_first" if is_first and first and _moves_apart(moved.reshape(moved.shape[0], -1)) else None
+
+
+def _moves_apart(positions: np.ndarray) -> bool:
+    """Whether a matrix of positions is 0, 1, 2, … with its rows and its columns each moved as wholes."""
+    rows, columns = np.divmod(positions, positions.shape[1])
+    return bool((rows == rows[:, :1]).all() and (columns == columns[:1]).all())
 
 
 def _moved(node, positions: np.ndarray) -> np.ndarray | None:

@@ -99,6 +99,19 @@ TABLE = (
     ((keras.layers.GroupNormalization,), (("gamma", "weight", _same), ("beta", "bias", _same))),
     ((keras.layers.PReLU,), (("alpha", "weight", _slopes),)),
     ((keras.layers.Embedding,), (("embeddings", "weight", _same),)),
+    (
+        (ours.MultiHeadAttention,),
+        (
+            # one packed matrix, or three if keys or values have another size
+            ("in_proj_kernel", "in_proj_weight", _linear),
+            ("q_proj_kernel", "q_proj_weight", _linear),
+            ("k_proj_kernel", "k_proj_weight", _linear),
+            ("v_proj_kernel", "v_proj_weight", _linear),
+            ("in_proj_bias", "in_proj_bias", _same),
+            ("out_proj_kernel", "out_proj.weight", _linear),
+            ("out_proj_bias", "out_proj.bias", _same),
+        ),
+    ),
 )
 _COUNTER = "num_batches_tracked"
 #: Last parts of the names that aren't parameters.

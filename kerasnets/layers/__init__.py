@@ -4,7 +4,8 @@ If PyTorch's rule is the same as Keras's, use Keras's layer: ``keras.layers.Drop
 training, like ``nn.Dropout``), ``MaxPooling2D``, ``ReLU``, ``Softmax``, ``Activation("log_softmax")``.
 """
 
-from kerasnets.layers.activations import LeakyReLU
+from kerasnets.layers.activations import LeakyReLU, PReLU
+from kerasnets.layers.attention import MultiHeadAttention
 from kerasnets.layers.convolution import Conv1D, Conv2D, Conv2DTranspose
 from kerasnets.layers.embedding import Embedding
 from kerasnets.layers.linear import Flatten, Linear
@@ -24,6 +25,8 @@ __all__ = [
     "LayerNormalization",
     "LeakyReLU",
     "Linear",
+    "MultiHeadAttention",
+    "PReLU",
 ]
 
 

@@ -42,6 +42,31 @@ def tokens_of_patches(x):
     return L.Dense(2, name="fc")(L.Flatten()(x))
 
 
+def shared_tower(x):
+    """One convolution for feature maps and their mirror images."""
+    maps, tower = L.Conv2D(4, 2, name="a")(x), L.Conv2D(3, 2, name="b")
+    parts = [tower(maps), tower(K.flip(maps, axis=2)), tower(K.roll(maps, 1, axis=1))]
+    return L.Dense(2, name="fc")(L.Flatten()(L.Add()(parts)))
+
+
+def shared_tower_original(m, x):
+    maps = m.a(x)
+    return m.fc(sum(m.b(y) for y in (maps, maps.flip(3), maps.roll(1, 2))).flatten(1))
+
+
+def channel_shuffle(x):
+    """ShuffleNet's, in three groups."""
+    maps = L.Conv2D(6, 2, name="a")(x)
+    maps = L.Reshape((4, 3, 6))(L.Permute((1, 2, 4, 3))(L.Reshape((4, 3, 3, 2))(maps)))
+    return L.Dense(2, name="fc")(L.Flatten()(L.Conv2D(6, 2, groups=2, name="b")(maps) + maps[:, 1:, 1:]))
+
+
+def channel_shuffle_original(m, x):
+    maps = m.a(x)
+    maps = maps.view(-1, 3, 2, 4, 3).transpose(1, 2).reshape(-1, 6, 4, 3)
+    return m.fc((m.b(maps) + maps[..., 1:, 1:]).flatten(1))
+
+
 # Model, the original's modules, its forward, and the shape of an input here.
 CASES = {
     "sequences joined": (
@@ -110,6 +135,35 @@ CASES = {
         },
         lambda m, x: m.fc(((t := m.a(x).flatten(2).mT) + m.mlp(m.ln(t))).flatten(1)),
         (5, 5, 3),
+    ),
+    "maps flipped before a shared tower": (
+        lambda: functional((5, 4, 3), shared_tower),
+        lambda: {"a": nn.Conv2d(3, 4, 2), "b": nn.Conv2d(4, 3, 2), "fc": nn.Linear(18, 2)},
+        shared_tower_original,
+        (5, 4, 3),
+    ),
+    "channels shuffled": (
+        lambda: functional((5, 4, 3), channel_shuffle),
+        lambda: {"a": nn.Conv2d(3, 6, 2), "b": nn.Conv2d(6, 6, 2, groups=2), "fc": nn.Linear(36, 2)},
+        channel_shuffle_original,
+        (5, 4, 3),
+    ),
+    "flattened maps reversed": (
+        lambda: functional(
+            (5, 5, 3),
+            lambda x: L.Dense(2, name="fc")(K.flip(L.Flatten()(L.Conv2D(4, 3, name="a")(x)), axis=1)),
+        ),
+        lambda: {"a": nn.Conv2d(3, 4, 3), "fc": nn.Linear(36, 2)},
+        lambda m, x: m.fc(m.a(x).flatten(1).flip(1)),
+        (5, 5, 3),
+    ),
+    "sequences reversed": (
+        lambda: functional(
+            (10, 3), lambda x: L.Dense(2, name="fc")(L.Flatten()(K.flip(L.Dense(4, name="a")(x), axis=1)))
+        ),
+        lambda: {"a": nn.Linear(3, 4), "fc": nn.Linear(40, 2)},
+        lambda m, x: m.fc(m.a(x.mT).flip(1).flatten(1)),
+        (10, 3),
     ),
     "tokens as maps": (
         lambda: keras.Sequential(
@@ -181,6 +235,16 @@ def test_an_input_has_the_format_of_the_layer_that_reads_it(reader, configured):
     assert_close(model.predict_on_batch(given.numpy()), expected, "float32")
 
 
+def space_to_depth(x):
+    """Channels in the order row, column, channel; PyTorch's PixelUnshuffle has channel, row, column."""
+    maps = L.Reshape((2, 2, 2, 2, 2))(L.Conv2D(2, 2)(x))
+    return L.Conv2D(3, 2, name="conv")(L.Reshape((2, 2, 8))(L.Permute((1, 3, 2, 4, 5))(maps)))
+
+
+def turned_features(x):
+    return L.Conv2D(4, 2, name="conv")(L.Permute((3, 2, 1))(L.Reshape((2, 3, 3))(L.Dense(18)(x))))
+
+
 def gated(x):
     features = L.Flatten()(L.Conv2D(2, 2, name="a")(x))
     return L.Dense(2)(L.Multiply(name="gate")([features, L.Dense(8, activation="sigmoid")(features)]))
@@ -196,6 +260,8 @@ def two_reshapes(x):
     ("shape", "function", "words"),
     [
         ((7,), lambda x: L.Conv2D(4, 2, name="conv")(L.Reshape((3, 3, 2))(L.Dense(18)(x))), r"'conv'.*\(3, 3, 2\)"),
+        ((5, 5, 3), space_to_depth, r"'conv'.*\(2, 2, 8\)"),
+        ((7,), turned_features, r"'conv'.*\(3, 3, 2\)"),
         ((7,), lambda x: L.MaxPooling1D(2, name="pool")(L.Reshape((9, 2))(L.Dense(18)(x))), r"'pool'.*\(9, 2\)"),
         ((3, 3, 3), gated, "'gate' combines features that PyTorch orders in different ways"),
         ((8,), two_reshapes, "'sum' combines features that PyTorch orders in different ways"),
@@ -207,7 +273,17 @@ def two_reshapes(x):
         ),
         ((4, 4, 3), lambda x: L.Dense(2, name="rows")(L.Reshape((3, 6))(L.Conv2D(2, 2)(x))), r"'rows'.*\(3, 6\)"),
     ],
-    ids=["features to maps", "features to sequences", "gate", "two reshapes", "slice", "split", "rows of maps"],
+    ids=[
+        "features to maps",
+        "space to depth",
+        "features turned",
+        "features to sequences",
+        "gate",
+        "two reshapes",
+        "slice",
+        "split",
+        "rows of maps",
+    ],
 )
 def test_what_has_no_one_order_in_pytorch_is_refused(shape, function, words):
     with pytest.raises(ValueError, match=words):

@@ -28,7 +28,7 @@ class Original(nn.Module):
         self.layer = module
 
     def forward(self, x):
-        out = self.layer(x)
+        out = self.layer(x, x, x) if isinstance(self.layer, nn.MultiheadAttention) else self.layer(x)
         return out[0] if isinstance(out, tuple) else out
 
 
@@ -93,8 +93,20 @@ CASES = {
         lambda: nn.InstanceNorm2d(6),
         (6, 4, 5),
     ),
-    "prelu": (lambda: keras.layers.PReLU(shared_axes=(1, 2)), lambda: nn.PReLU(3), (3, 4, 5)),
-    "prelu of one slope": (lambda: keras.layers.PReLU(shared_axes=(1, 2, 3)), lambda: nn.PReLU(), (3, 4, 5)),
+    "prelu": (lambda: layers.PReLU(3), lambda: nn.PReLU(3), (3, 4, 5)),
+    "prelu of one slope": (lambda: layers.PReLU(), lambda: nn.PReLU(), (3, 4, 5)),
+    "stock prelu": (lambda: keras.layers.PReLU(shared_axes=(1, 2)), lambda: nn.PReLU(3), (3, 4, 5)),
+    "stock prelu of one slope": (lambda: keras.layers.PReLU(shared_axes=(1, 2, 3)), lambda: nn.PReLU(), (3, 4, 5)),
+    "attention": (
+        lambda: layers.MultiHeadAttention(2, 3),
+        lambda: nn.MultiheadAttention(6, 2, batch_first=True),
+        (5, 6),
+    ),
+    "attention without bias": (
+        lambda: layers.MultiHeadAttention(3, 2, use_bias=False),
+        lambda: nn.MultiheadAttention(6, 3, bias=False, batch_first=True),
+        (5, 6),
+    ),
     "lstm": (lambda: layers.LSTM(4, return_sequences=True), recurrent("LSTM"), (5, 3)),
     "lstm without bias": (
         lambda: layers.LSTM(4, return_sequences=True, use_bias=False),
@@ -120,7 +132,7 @@ CASES = {
 }
 if keras.config.backend() == "tensorflow":  # which aborts the process in the gradient
     del CASES["transposed smaller kernel"]
-MAPS = ("conv1d", "transposed", "group", "instance", "prelu")
+MAPS = ("conv1d", "transposed", "group", "instance", "prelu", "stock prelu")
 
 
 def is_maps(name):
@@ -137,7 +149,9 @@ def build(name, dtype="float32"):
     layer = ours()
     shape = (*shape[1:], shape[0]) if is_maps(name) else shape
     layer.name = "layer"
-    return models.Sequential([keras.Input(shape), layer]), Original(theirs()).to(getattr(torch, dtype))
+    x = keras.Input(shape)
+    y = layer(x, x) if isinstance(layer, keras.layers.MultiHeadAttention) else layer(x)
+    return models.Model(x, y), Original(theirs()).to(getattr(torch, dtype))
 
 
 def draw(name, dtype, batch=3, seed=0):
@@ -174,7 +188,7 @@ def test_outputs_and_gradients(name, dtype):
             assert_close(found[key], parameter.grad, dtype)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("prelu")])
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("stock")])
 def test_first_values_are_pytorchs(name):
     """Bit for bit after the same seed, and the stream goes on at the same place."""
     torch.manual_seed(7)
@@ -200,6 +214,8 @@ def test_first_values_are_pytorchs(name):
         "group norm",
         "lstm",
         "gru both ways",
+        "prelu",
+        "attention without bias",  # the gradient of the keys' bias is 0, and Adam would make steps of its roundings
     ],
 )
 @pytest.mark.usefixtures("every_reason_is_said_again")
@@ -225,9 +241,9 @@ def test_the_fast_fit_trains_as_pytorch_and_a_file_keeps_the_layer(name, tmp_pat
         np.testing.assert_allclose(state[number]["exp_avg"], kept["exp_avg"], rtol=1e-3, atol=1e-5)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    assert type(again.layers[0]) is type(model.layers[0])
-    if not isinstance(again.layers[0], keras.layers.Bidirectional):  # Keras changes the names within
-        assert again.layers[0].get_config() == model.layers[0].get_config()
+    assert type(again.layers[-1]) is type(model.layers[-1])
+    if not isinstance(again.layers[-1], keras.layers.Bidirectional):  # Keras changes the names within
+        assert again.layers[-1].get_config() == model.layers[-1].get_config()
     for key, value in kerasnets.state_dict(again).items():
         np.testing.assert_array_equal(value, found[key])
 
@@ -261,6 +277,63 @@ def test_stock_lstm_trains_differently():
         model.fit(x, y, epochs=1, verbose=0)
     (*_, b_ih, b_hh), (*_, one) = ours.get_weights(), stock.get_weights()
     np.testing.assert_allclose(b_ih + b_hh - before, 2 * (one - before), rtol=1e-4, atol=1e-7)
+
+
+# Attention
+
+
+def attend(kind, module, layer, theirs, ours):
+    """Outputs of PyTorch's and of ours, for queries and other keys and values, under a kind of mask."""
+    steps = theirs[0].shape[1], theirs[1].shape[1]
+    if kind == "causal":
+        mask = nn.Transformer.generate_square_subsequent_mask(steps[0])
+        return module(*theirs, attn_mask=mask), layer(*ours, use_causal_mask=True)
+    if kind == "mask":
+        allowed = np.random.default_rng(1).random(steps) < 0.6
+        allowed[:, 0] = True
+        return module(*theirs, attn_mask=torch.tensor(~allowed)), layer(*ours, attention_mask=allowed[None])
+    if kind == "scores":
+        return module(*theirs, average_attn_weights=False), layer(*ours, return_attention_scores=True)
+    return module(*theirs), layer(*ours)
+
+
+@pytest.mark.parametrize("kind", ["plain", "causal", "mask", "scores"])
+@pytest.mark.parametrize("sizes", [(6, 6), (4, 5)])
+def test_attention_to_other_keys_and_values(kind, sizes):
+    """Also of other sizes than the queries, where PyTorch has three matrices; first values bit for bit."""
+    kdim, vdim = sizes
+    other = 5 if kind == "causal" else 7
+    torch.manual_seed(3)
+    twin = nn.MultiheadAttention(6, 2, kdim=kdim, vdim=vdim, batch_first=True)
+    keras.utils.set_random_seed(3)
+    layer = layers.MultiHeadAttention(2, 3, torch_name="self_attn")
+    inputs = keras.Input((5, 6)), keras.Input((other, vdim)), keras.Input((other, kdim))
+    model = keras.Model(inputs, layer(*inputs))
+    found = kerasnets.state_dict(model)
+    for key, value in twin.state_dict().items():
+        np.testing.assert_array_equal(found[f"self_attn.{key}"], value.numpy(), err_msg=key)
+    kerasnets.load_state_dict(model, {f"self_attn.{key}": value + 0.1 for key, value in twin.state_dict().items()})
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter += 0.1
+    generator = np.random.default_rng(0)
+    q, k, v = (generator.normal(size=(2, *shape)).astype("float32") for shape in ((5, 6), (other, kdim), (other, vdim)))
+    theirs, ours = attend(kind, twin, layer, [torch.tensor(x) for x in (q, k, v)], (q, v, k))
+    assert_close(ours[0] if kind == "scores" else ours, theirs[0], "float32")
+    if kind == "scores":
+        assert_close(ours[1], theirs[1], "float32")
+
+
+def test_dropout_of_attention_weights():
+    """Off in inference; in training each weight is 0 or 1 / (1 − rate) times as large, as in PyTorch."""
+    layer, x = layers.MultiHeadAttention(1, 8, dropout=0.5, seed=0), np.ones((4, 8, 8), "float32")
+    still, dropped = (keras.ops.convert_to_numpy(layer(x, x, training=training)) for training in (False, True))
+    assert np.abs(dropped - still).max() > 1e-3
+    kernel = keras.ops.convert_to_numpy(layer.out_proj_kernel)
+    shares = np.linalg.lstsq(kernel.T, dropped.reshape(-1, 8).T, rcond=None)[0]
+    whole = np.linalg.lstsq(kernel.T, still.reshape(-1, 8).T, rcond=None)[0]
+    kept = (shares / whole) * 8 / 2  # of eight equal weights of 1/8, each kept one counts twice
+    np.testing.assert_allclose(kept, np.round(kept), atol=0.01)
 
 
 # Embedding
@@ -320,6 +393,13 @@ def test_first_values_of_an_embedding(shape, padding, dtype):
         (lambda: layers.LSTM(4, unit_forget_bias=True), "no unit_forget_bias"),
         (lambda: layers.GRU(4, reset_after=False), "reset_after=True"),
         (lambda: layers.GRU(4, torch_layer=-1), "torch_layer: -1"),
+        (lambda: layers.MultiHeadAttention(0, 4), "num_heads: 0"),
+        (lambda: layers.MultiHeadAttention(2, 4, dropout=1.0), "dropout: 1.0"),
+        (lambda: layers.MultiHeadAttention(2, 4, value_dim=5), "no value_dim; received 5"),
+        (lambda: layers.MultiHeadAttention(2, 4)(np.ones((1, 3, 6)), np.ones((1, 3, 6))), r"\(batch, steps, 8\).*6\)"),
+        (lambda: layers.PReLU(0), "num_parameters: 0"),
+        (lambda: layers.PReLU(shared_axes=[1]), r"received \[1\]"),
+        (lambda: layers.PReLU(3)(np.ones((1, 3, 6))), "num_parameters=3; expected 1, or"),
     ],
 )
 def test_bad_arguments(make, message):

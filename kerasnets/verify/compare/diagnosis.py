@@ -30,7 +30,8 @@ _LAYER_OF = {
     "embedding": "kerasnets.layers.Embedding",
     "lstm": "kerasnets.layers.LSTM",
     "gru": "kerasnets.layers.GRU",
-    "attention": "keras.layers.MultiHeadAttention",
+    "attention": "kerasnets.layers.MultiHeadAttention",
+    "prelu": "kerasnets.layers.PReLU",
 }
 
 

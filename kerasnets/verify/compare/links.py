@@ -109,7 +109,9 @@ def _layer_links(call: Call, layer: Any, prefix: str, layout: Layout, state: Map
         ]
     if isinstance(layer, layers.LSTM | layers.GRU | layers.SimpleRNN):
         return _recurrent(layer, prefix, f"_l{call.settings.get('layer', 0)}", state)
-    if isinstance(layer, layers.MultiHeadAttention):
+    if isinstance(layer, ours.MultiHeadAttention) and call.parameters:
+        return _packed(layer, call.parameters)
+    if isinstance(layer, layers.MultiHeadAttention) and not isinstance(layer, ours.MultiHeadAttention):
         return _attention(layer, prefix, call.parameters)
     if hasattr(layers, "Conv2DTranspose") and type(layer).__name__.endswith("Transpose"):
         return _named(
@@ -220,6 +222,22 @@ def _written_out(layer: Any, parts: Sequence[str]) -> list[Link]:
         if variable is not None:
             found.append(Link(0, variable, (f"{last}.{name}",), _whole(tuple(variable.shape))))
     return found
+
+
+def _packed(layer: Any, parts: Sequence[str]) -> list[Link]:
+    """Links of kerasnets' attention to linear layers, of all three projections or one each; and the last one."""
+    *makers, last = parts
+
+    def names(end: str) -> tuple[str, ...]:
+        return tuple(f"{maker}.{end}" for maker in makers)
+
+    rows = (
+        (layer.in_proj_kernel, names("weight"), lambda *parts: np.concatenate(parts).T),
+        (layer.in_proj_bias, names("bias"), lambda *parts: np.concatenate(parts)),
+        (layer.out_proj_kernel, (f"{last}.weight",), np.transpose),
+        (layer.out_proj_bias, (f"{last}.bias",), _same),
+    )
+    return [Link(0, *row) for row in rows if row[0] is not None]
 
 
 def _whole(shape: tuple[int, ...]) -> Convert:
