@@ -41,6 +41,10 @@ class PReLU(keras.layers.PReLU):
 
     Raises:
         ValueError: an argument is out of range, or `num_parameters` is neither 1 nor the number of channels.
+
+    Examples:
+        >>> kerasnets.layers.PReLU()(np.array([[-2.0, 2.0]])).tolist()
+        [[-0.5, 2.0]]
     """
 
     def __init__(self, num_parameters: int = 1, alpha_initializer: Any = None, axis: int = -1, **kwargs: Any):

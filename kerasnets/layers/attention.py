@@ -47,6 +47,12 @@ class MultiHeadAttention(Named, keras.layers.MultiHeadAttention):
 
     Raises:
         ValueError: an argument is out of range, is one that PyTorch lacks, or doesn't fit the queries.
+
+    Examples:
+        >>> layer = kerasnets.layers.MultiHeadAttention(num_heads=2, key_dim=4)
+        >>> x = np.ones((2, 5, 8))
+        >>> tuple(layer(x, x).shape)
+        (2, 5, 8)
     """
 
     in_proj_kernel: keras.Variable | None = None
