@@ -137,6 +137,11 @@ class XavierUniform(_TorchStream, keras.initializers.GlorotUniform):
 
     Raises:
         ValueError: the shape has fewer than two axes.
+
+    Examples:
+        >>> initializer = kerasnets.initializers.XavierUniform(seed=0)
+        >>> tuple(initializer((3, 4)).shape)
+        (3, 4)
     """
 
     def __init__(self, seed: int | keras.random.SeedGenerator | None = None):

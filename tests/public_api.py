@@ -78,6 +78,8 @@ def make_layers() -> list[object]:
         layers.LayerNormalization(axis=(-2, -1)),
         layers.LSTM(8, torch_layer=1),
         layers.GRU(8, return_sequences=True),
+        layers.PReLU(num_parameters=1),
+        layers.MultiHeadAttention(2, 4, kernel_initializer=kerasnets.initializers.XavierUniform(seed=0)),
     ]
 
 

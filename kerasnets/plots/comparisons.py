@@ -35,6 +35,10 @@ def comparison(
 
     Raises:
         ValueError: there are no trainings, or the lengths differ.
+
+    Examples:
+        >>> settings = [{"learning_rate": 0.1, "seed": 0}, {"learning_rate": 0.01, "seed": 0}]
+        >>> figure = kerasnets.plots.comparison(settings, [85.0, 87.0])
     """
     if not settings or len(settings) != len(accuracies):
         raise ValueError(

@@ -236,6 +236,13 @@ def load(path: str | os.PathLike) -> Recipe:
     Raises:
         OSError: the file can't be read.
         ValueError: it has no recipe.
+
+    Examples:
+        >>> import json, pathlib
+        >>> recipe = kerasnets.recipes.find("Net")
+        >>> _ = pathlib.Path("recipe.json").write_text(json.dumps(recipe.to_dict()))
+        >>> kerasnets.recipes.load("recipe.json") == recipe
+        True
     """
     path = check_path("path", path)
     if not path.exists():

@@ -195,8 +195,7 @@ def train(
     without dropout, whose masks are each backend's own, the printed losses are the same but for rounding.
 
     Args:
-        recipe: what to train, from :mod:`kerasnets.training.recipes`, or a file with it: a ``best.json`` or
-            ``result.json``.
+        recipe: what to train, from :mod:`kerasnets.training.recipes`; or a file with it, such as ``best.json``.
         seed: seed of initial weights, batch order and dropout; 0 or more.
         out: folder for ``result.json`` and ``model.keras``. A run that was killed resumes after its last finished epoch
             when it is started again with the same settings, data, backend and folder; only files that kerasnets wrote

@@ -54,6 +54,10 @@ def sweep(
         ValueError: a name or value is wrong, or the storage holds another sweep or is SQLite on a network file system.
         ModuleNotFoundError: a backend or the database's driver is not installed.
         RuntimeError: the storage can't be reached, or no trial was trained to its end.
+
+    Examples:
+        >>> recipe = kerasnets.recipes.find("NeuralNetwork", "fashion_mnist_sample")
+        >>> result = kerasnets.sweep(recipe, {"learning_rate": [0.1, 0.01]}, out="out/sweep")  # doctest: +SKIP
     """
     grace = 3 * check_integer("heartbeat", heartbeat) if grace is None else grace
     for argument, value, low in (("workers", workers, 1), ("grace", grace, heartbeat + 1), ("held_out", held_out, 0)):

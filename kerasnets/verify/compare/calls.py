@@ -91,3 +91,27 @@ def sources_of(calls: list[Call], index: int, stop: set[int]) -> set[int]:
         else:
             waiting.extend(calls[current].sources)
     return found
+
+
+def describe_pool(kind: str, kernel, strides, padding) -> tuple[str, dict[str, Any]]:
+    """Kind and settings of a pooling of ``"max"`` or ``"average"``, padded by numbers."""
+    borders = tuple((p, p) for p in padding)
+    return f"{kind} pool", {"pool size": tuple(kernel), "strides": tuple(strides), "padding": borders}
+
+
+def describe_adaptive_pool(kind: str, wanted: Any, size: tuple[int, ...]) -> tuple[str, dict[str, Any]]:
+    """Kind and settings of an adaptive pooling to the size `wanted`: of a common pooling where the size divides.
+
+    Args:
+        kind: ``"max"`` or ``"average"``.
+        wanted: height and width (…) of the output, or one number; None keeps the input's.
+        size: height and width (…) of the input.
+    """
+    wanted = (wanted,) * len(size) if isinstance(wanted, int) else wanted
+    wanted = tuple(n or whole for n, whole in zip(wanted, size, strict=True))
+    if all(n == 1 for n in wanted):
+        return f"global {kind} pool", {}
+    if all(whole % n == 0 for n, whole in zip(wanted, size, strict=True)):
+        kernel = tuple(whole // n for n, whole in zip(wanted, size, strict=True))
+        return describe_pool(kind, kernel, kernel, (0,) * len(size))
+    return f"adaptive {kind} pool", {"output size": wanted}

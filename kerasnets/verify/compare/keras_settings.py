@@ -8,6 +8,7 @@ import numpy as np
 
 from kerasnets import layers as ours
 from kerasnets._internal.arrays import to_numpy
+from kerasnets.verify.compare.calls import describe_adaptive_pool
 
 Described = tuple[str, dict[str, Any]]
 
@@ -265,6 +266,9 @@ def _describe_layer(layer: Any, shape, kwargs: dict[str, Any]) -> Described | No
         return identify_function(layer.function)
     if "UpSampling" in type(layer).__name__:
         return "upsample", {"interpolation": getattr(layer, "interpolation", "nearest")}
+    if type(layer).__name__.startswith("Adaptive") and None not in (sizes := spatial(layer, shape)):
+        kind = "max" if "Max" in type(layer).__name__ else "average"
+        return describe_adaptive_pool(kind, layer.output_size, tuple(sizes))
     if hasattr(layer, "pool_size"):
         kernel, strides = tuple(layer.pool_size), tuple(layer.strides)
         sizes = spatial(layer, shape)

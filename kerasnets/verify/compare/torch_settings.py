@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from kerasnets.verify.compare.calls import describe_adaptive_pool, describe_pool
+
 Described = tuple[str, dict[str, Any]]
 
 #: Classes and functions without settings that matter → kind.
@@ -171,29 +173,13 @@ def _describe_pool(module: Any, rank: int, size: tuple[int, ...]) -> Described:
         count = rank - 2
         kernel = _tuple(module.kernel_size, count)
         strides = _tuple(module.stride, count) if module.stride is not None else kernel
-        return _pool("max" if name.startswith("Max") else "average", kernel, strides, _tuple(module.padding, count))
+        kind = "max" if name.startswith("Max") else "average"
+        return describe_pool(kind, kernel, strides, _tuple(module.padding, count))
     if name.startswith("Adaptive"):
-        kind = "max" if "Max" in name else "average"
-        wanted = module.output_size
-        return _adaptive(kind, wanted, size)
+        return describe_adaptive_pool("max" if "Max" in name else "average", module.output_size, size)
     if name.startswith("ZeroPad") or "Pad" in name:
         return "pad", {}
     return name, {}
-
-
-def _pool(kind: str, kernel, strides, padding) -> Described:
-    borders = tuple((p, p) for p in padding)
-    return f"{kind} pool", {"pool size": tuple(kernel), "strides": tuple(strides), "padding": borders}
-
-
-def _adaptive(kind: str, wanted: Any, size: tuple[int, ...]) -> Described:
-    wanted = [n or whole for n, whole in zip(_tuple(wanted, len(size)), size, strict=True)]
-    if all(n == 1 for n in wanted):
-        return f"global {kind} pool", {}
-    if all(whole % n == 0 for n, whole in zip(wanted, size, strict=True)):
-        kernel = tuple(whole // n for n, whole in zip(wanted, size, strict=True))
-        return _pool(kind, kernel, kernel, (0,) * len(size))
-    return f"adaptive {kind} pool", {}
 
 
 def describe_function(func: Callable, args: tuple, kwargs: dict[str, Any]) -> Described:
@@ -227,7 +213,7 @@ def describe_function(func: Callable, args: tuple, kwargs: dict[str, Any]) -> De
         stride = given.get("stride", args[2] if len(args) > 2 else None)
         strides = _tuple(stride, count) if stride not in (None, [], ()) else kernel
         padding = _tuple(given.get("padding", args[3] if len(args) > 3 else 0), count)
-        return _pool("average" if "avg" in name else "max", kernel, strides, padding)
+        return describe_pool("average" if "avg" in name else "max", kernel, strides, padding)
     if name == "scaled_dot_product_attention":
         return "dot-product attention", {}
     if name == "interpolate":
@@ -237,7 +223,8 @@ def describe_function(func: Callable, args: tuple, kwargs: dict[str, Any]) -> De
 
 def _describe_mean(name: str, x: torch.Tensor, given: dict[str, Any], args: tuple) -> Described:
     if name != "mean":
-        return _adaptive("average", given.get("output_size", args[1] if len(args) > 1 else 1), tuple(x.shape[2:]))
+        wanted = given.get("output_size", args[1] if len(args) > 1 else 1)
+        return describe_adaptive_pool("average", wanted, tuple(x.shape[2:]))
     axes = given.get("dim", args[1] if len(args) > 1 else None)
     axes = tuple(axis % x.ndim for axis in ((axes,) if isinstance(axes, int) else axes or ()))
     if x.ndim > 2 and (axes == tuple(range(2, x.ndim)) or (x.ndim == 3 and axes == (1,))):  # steps or pixels

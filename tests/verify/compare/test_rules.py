@@ -204,3 +204,38 @@ def test_transposed_convolutions():
     found = kerasnets.compare(module, port("same"), x).first
     assert (found.where, found.cause.partition(" is ")[0]) == ("up2", "padding")
     assert found.mend == "use kerasnets.layers.Conv2DTranspose(…, padding=(1, 1), output_padding=(1, 1))"
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(12, 3, batch_first=True)
+        self.prelu = nn.PReLU(12)
+        self.pool = nn.AdaptiveAvgPool2d((4, 5))
+        self.head = nn.Linear(20, 2)
+
+    def forward(self, x):
+        x = self.prelu(self.attention(x, x, x)[0].mT)
+        return self.head(self.pool(x.unsqueeze(1)).flatten(1))
+
+
+def attention(package, prelu=None, size=(5, 4), **options):
+    x = inputs = keras.Input((7, 12))
+    x = package.MultiHeadAttention(3, 4, name="attention", **options)(x, x)
+    x = (prelu or layers.PReLU(12, name="prelu"))(x)
+    x = keras.layers.AdaptiveAveragePooling2D(size, name="pool")(keras.layers.Reshape((7, 12, 1))(x))
+    x = keras.layers.Flatten()(keras.layers.Permute((2, 1, 3))(x))
+    return keras.Model(inputs, layers.Linear(2, name="head")(x))
+
+
+def test_attention_and_prelu():
+    """Also one step, and the initial values that Keras's own layers start from."""
+    module, x, y = Attention(), RNG.normal(size=(3, 7, 12)).astype("float32"), RNG.integers(0, 2, 3)
+    arguments = {"loss": (nn.CrossEntropyLoss(), losses.CrossEntropyLoss())}
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    kerasnets.assert_same(module, attention(layers), x, y, optimizer=(optimizer, optimizers.SGD(0.1)), **arguments)
+    stock = attention(keras.layers, keras.layers.PReLU(shared_axes=[1], name="prelu"))
+    mends = {finding.mend for finding in kerasnets.compare(module, stock, x, y, **arguments).findings}
+    assert {"use kerasnets.layers.MultiHeadAttention", "use kerasnets.layers.PReLU"} <= mends
+    found = kerasnets.compare(module, attention(layers, use_bias=False), x).first
+    assert (found.where, found.mend) == ("attention", "use_bias=True")
