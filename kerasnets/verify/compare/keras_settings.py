@@ -268,7 +268,7 @@ def _describe_layer(layer: Any, shape, kwargs: dict[str, Any]) -> Described | No
         return "upsample", {"interpolation": getattr(layer, "interpolation", "nearest")}
     if type(layer).__name__.startswith("Adaptive") and None not in (sizes := spatial(layer, shape)):
         kind = "max" if "Max" in type(layer).__name__ else "average"
-        return describe_adaptive_pool(kind, layer.output_size, tuple(sizes))
+        return describe_adaptive_pool(kind, layer.output_size, tuple(n for n in sizes if n))
     if hasattr(layer, "pool_size"):
         kernel, strides = tuple(layer.pool_size), tuple(layer.strides)
         sizes = spatial(layer, shape)
