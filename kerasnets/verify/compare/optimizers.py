@@ -22,6 +22,8 @@ SCALES = (1.0, 0.5, -2.0)
 BOUND = 1e-4
 
 Settings = dict[str, Any]
+#: Muon's settings, of the same names on both sides.
+_OF_MUON = ("ns_steps", "ns_coefficients", "adjust_lr_fn")
 #: Names of the same rule.
 _RULES = {"AdamW": "Adam", "Nadam": "NAdam"}
 
@@ -36,6 +38,7 @@ def describe_original(optimizer: torch.optim.Optimizer) -> Settings:
             found[shared] = float(group[theirs])
     if "betas" in group:
         found["beta_1"], found["beta_2"] = map(float, group["betas"])
+    found.update({setting: group[setting] for setting in _OF_MUON if setting in group})
     for flag in ("nesterov", "amsgrad", "centered", "maximize"):
         if flag in group:
             found[flag] = bool(group[flag])
@@ -55,6 +58,7 @@ def describe_port(optimizer: keras.optimizers.Optimizer) -> Settings:
         if setting in config:
             found[setting] = float(config[setting])
     found.update(_scheduled_at_start(optimizer))
+    found.update({setting: config[setting] for setting in _OF_MUON if setting in config})
     for flag in ("nesterov", "amsgrad", "centered", "maximize"):
         if flag in config:
             found[flag] = bool(config[flag])
@@ -174,9 +178,13 @@ def _mend(theirs: torch.optim.Optimizer, settings: Settings) -> str:
             given.append(f"{key}={write_number(float(group[setting]))}")
     if "betas" in group and group["betas"] != defaults["betas"]:
         given += [f"beta_{i}={write_number(float(b))}" for i, b in enumerate(group["betas"], 1)]
-    for flag in ("nesterov", "amsgrad", "centered", "maximize"):
+    flags = ["nesterov", "amsgrad", "centered", "maximize"]
+    if name in ("NAdam", "RAdam"):
+        flags.append("decoupled_weight_decay")
+    for flag in flags:
         if flag in group and bool(group[flag]) != bool(defaults[flag]):
             given.append(f"{flag}={bool(group[flag])}")
+    given += [f"{key}={group[key]!r}" for key in _OF_MUON if key in group and group[key] != defaults[key]]
     return f"use kerasnets.optimizers.{name}({', '.join(given)})"
 
 
@@ -232,6 +240,10 @@ def _compare_settings(theirs: Settings, own: Settings, measured: bool):
             continue
         if not math.isclose(x, y, rel_tol=1e-5, abs_tol=1e-12):
             yield f"{name} is {write_number(y)}, PyTorch's is {write_number(x)}"
+    for name in (name for name in _OF_MUON if name in theirs and name in own):
+        x, y = (tuple(value) if isinstance(value, list) else value for value in (theirs[name], own[name]))
+        if x != y:
+            yield f"{name} is {y!r}, PyTorch's is {x!r}"
     if (
         theirs.get("weight decay is")
         and own.get("weight decay is")

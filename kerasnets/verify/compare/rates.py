@@ -58,9 +58,9 @@ def _name_cause(a: np.ndarray, b: np.ndarray, every: int) -> tuple[str, bool]:
         return f"the base learning rate is {write_number(float(ratio[0]))} times PyTorch's", True
     for factor in range(2, len(a) // 2):
         if same(a[::factor][: len(b) // factor], b[: len(a[::factor])][: len(b) // factor]):
-            return f"the schedule is {factor} times as slow as PyTorch's", True
-        if same(b[::factor][: len(a) // factor], a[: len(b[::factor])][: len(a) // factor]):
             return f"the schedule is {factor} times as fast as PyTorch's", True
+        if same(b[::factor][: len(a) // factor], a[: len(b[::factor])][: len(a) // factor]):
+            return f"the schedule is {factor} times as slow as PyTorch's", True
     drops_a, drops_b = (np.count_nonzero(np.abs(np.diff(x)) > 1e-9 * np.abs(a).max()) for x in (a, b))
     if drops_a < len(a) // 2 <= drops_b:
         return "the schedule is smooth, PyTorch's is a staircase", True

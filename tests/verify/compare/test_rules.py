@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim import lr_scheduler
 
 import kerasnets
 from kerasnets import layers, losses, optimizers, schedules
@@ -113,15 +114,80 @@ def matrices():
     return module, keras.Sequential([keras.Input((4,)), hidden, layers.Linear(3, use_bias=False)])
 
 
-@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon needs PyTorch 2.9")
 def test_muon():
     module, model = matrices()
     theirs, arguments = torch.optim.Muon(module.parameters(), lr=0.01), {"loss": (nn.MSELoss(), losses.MSELoss())}
     kerasnets.assert_same(module, model, X, Y, optimizer=(theirs, optimizers.Muon(0.01)), **arguments)
-    pair = theirs, optimizers.Muon(0.01, momentum=0.8)
-    found = kerasnets.compare(module, model, X, Y, optimizer=pair, **arguments).first
-    assert (found.where, found.cause) == ("optimizer", "momentum is 0.8, PyTorch's is 0.95")
-    assert found.mend == "use kerasnets.optimizers.Muon(0.01)"
+    faults = {
+        "momentum is 0.8, PyTorch's is 0.95": {"momentum": 0.8},
+        "ns_steps is 3, PyTorch's is 5": {"ns_steps": 3},
+        "adjust_lr_fn is 'match_rms_adamw', PyTorch's is None": {"adjust_lr_fn": "match_rms_adamw"},
+    }
+    for cause, options in faults.items():
+        pair = theirs, optimizers.Muon(0.01, **options)
+        found = kerasnets.compare(module, model, X, Y, optimizer=pair, **arguments).first
+        assert (found.where, found.cause) == ("optimizer", cause)
+        assert found.mend == "use kerasnets.optimizers.Muon(0.01)"
+
+
+@pytest.mark.parametrize("name", ["NAdam", "RAdam"])
+def test_decoupled_weight_decay(name):
+    module, model = perceptron()
+    options = {"weight_decay": 0.1, "decoupled_weight_decay": True}
+    theirs, arguments = (
+        getattr(torch.optim, name)(module.parameters(), lr=0.01, **options),
+        {"loss": (nn.MSELoss(), losses.MSELoss())},
+    )
+    ours = getattr(optimizers, name)
+    kerasnets.assert_same(module, model, X, Y, optimizer=(theirs, ours(0.01, **options)), **arguments)
+    found = kerasnets.compare(module, model, X, Y, optimizer=(theirs, ours(0.01, weight_decay=0.1)), **arguments).first
+    assert found.cause.startswith("weight decay is coupled")
+    assert found.mend == f"use kerasnets.optimizers.{name}(0.01, weight_decay=0.1, decoupled_weight_decay=True)"
+
+
+def halve(epoch):
+    return 0.5
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "cause"),
+    [
+        (
+            lambda o: lr_scheduler.PolynomialLR(o, 20, power=2.0),
+            lambda: schedules.PolynomialLR(0.01, 20, power=1.0),
+            "the factor of a drop",
+        ),
+        (
+            lambda o: lr_scheduler.ConstantLR(o, 0.5, 4),
+            lambda: schedules.ConstantLR(0.01, 0.5, 6),
+            "the schedule is 2 steps late (off by two)",
+        ),
+        (
+            lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, step_size_up=4),
+            lambda: schedules.CyclicLR(0.01, 0.1, step_size_up=8),
+            "the schedule is 2 times as slow as PyTorch's",
+        ),
+        (
+            lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, step_size_up=4),
+            lambda: schedules.CyclicLR(0.01, 0.1, step_size_up=2),
+            "the schedule is 2 times as fast as PyTorch's",
+        ),
+        (
+            lambda o: lr_scheduler.MultiplicativeLR(o, lambda epoch: 0.9),
+            lambda: schedules.MultiplicativeLR(0.01, halve, 50),
+            "the factor of a drop (gamma) is 0.5, PyTorch's is 0.9",
+        ),
+    ],
+)
+def test_a_schedule_with_a_fault(theirs, ours, cause):
+    module, model = perceptron()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.01)
+    found = kerasnets.compare(
+        module, model, X, Y, optimizer=(optimizer, optimizers.SGD(ours())), scheduler=theirs(optimizer)
+    ).first
+    assert found.where == "learning rate"
+    assert found.cause.startswith(cause)
+    assert "kerasnets.schedules." in found.mend
 
 
 @pytest.mark.parametrize(
