@@ -20,7 +20,12 @@ _REPEATS = ("seed",)
 
 
 def comparison(
-    settings: Sequence[Mapping[str, Any]], accuracies: Sequence[float], *, lang: str = "en", ax: Axes | None = None
+    settings: Sequence[Mapping[str, Any]],
+    accuracies: Sequence[float],
+    *,
+    title: str | None = None,
+    lang: str = "en",
+    ax: Axes | None = None,
 ) -> Figure:
     """The accuracy against each setting that differs between trainings, one panel each.
 
@@ -30,6 +35,7 @@ def comparison(
     Args:
         settings: the settings of each training, by name.
         accuracies: their accuracies in percent.
+        title: what is shown, such as "ConvNeuralNetwork, mnist"; it is added above the picture.
         lang: language of the labels, ``"en"`` or ``"zh"``.
         ax: an Axes to draw on, or to replace with the panels if there are several.
 
@@ -61,6 +67,7 @@ def comparison(
         else:
             _draw_lines(panel, name, settings, accuracies, words)
     axes[0].set_ylabel(words["test_accuracy_percent"], **canvas.text())
+    canvas.add_title(axes[0].figure, title)
     return figure
 
 

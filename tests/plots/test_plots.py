@@ -152,6 +152,7 @@ def test_a_title_stands_above_the_picture_after_its_own(images, labels):
             plots.confusion_matrix(labels, labels, title=title),
             plots.learning_curves({"loss": [2.0, 1.0]}, title=title),
             plots.bars({"a": {"b": 1.0}}, title=title),
+            plots.comparison([{"epochs": 1}, {"epochs": 2}], [80.0, 81.0], title=title),
         ],
         f"Model predictions: {title}": [plots.predictions(images, labels, labels, title=title)],
         f"Weights of the first 3 of 512 units of linear_relu_stack_0: {title}": [

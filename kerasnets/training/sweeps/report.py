@@ -92,7 +92,10 @@ class Sweep:
 
         finished = [row for row in self.rows if row["state"] == "complete"]
         settings, accuracies = [row["settings"] for row in finished], [row["test_accuracy"] for row in finished]
-        plots.comparison(settings, accuracies, lang=lang).savefig(self.folder / "comparison.png", dpi=100)
+        shared = [{row["recipe"][key] for row in finished} for key in ("network", "dataset")]
+        title = ", ".join(min(values) for values in shared if len(values) == 1) or None
+        figure = plots.comparison(settings, accuracies, title=title, lang=lang)
+        figure.savefig(self.folder / "comparison.png", dpi=100)
         names = ["comparison.png"]
         varied = [name for name in self.names if len({str(setting.get(name)) for setting in settings}) > 1]
         if not varied or len(set(accuracies)) < 2:
