@@ -52,7 +52,9 @@ def uses_of_kerasnets(tree: ast.Module):
         elif isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "kerasnets":
             module = importlib.import_module(node.module)
             imported |= {a.asname or a.name: member(module, a.name) for a in node.names}
-    keywords = {id(node.func): {k.arg for k in node.keywords} for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    keywords = {
+        id(node.func): {k.arg for k in node.keywords if k.arg} for node in ast.walk(tree) if isinstance(node, ast.Call)
+    }
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Attribute) or id(node) in inner:

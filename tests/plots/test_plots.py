@@ -26,6 +26,7 @@ def every_picture(lang, images, labels):
         "confusion_matrix": plots.confusion_matrix(labels, scores, lang=lang),
         "learning_curves": plots.learning_curves({"loss": [-2.0, -1.0], "val_loss": [2.0, 1.5]}, lang=lang),
         "activation": plots.activation("tanh", lang=lang),
+        "comparison": plots.comparison([{"epochs": 1}, {"epochs": 2}], [80.0, 81.0], lang=lang),
         "bars": plots.bars({"NeuralNetwork": {"eager": 2.0, "compiled": 1.6}}, lang=lang),
         "architecture": plots.architecture(model, lang=lang),
         "gradient_descent": plots.gradient_descent(lang=lang),

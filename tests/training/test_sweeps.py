@@ -285,7 +285,8 @@ def postgresql(tmp_path):
             with contextlib.suppress(PermissionError):
                 parent.chmod(parent.stat().st_mode | 0o011)
         as_user = ["runuser", "-u", "postgres", "--"]
-    data, options = folder / "data", f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+    # No socket file: its path may be too long.
+    data, options = folder / "data", f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
     call = lambda name, *words: subprocess.run(  # noqa: E731
         [*as_user, BINARIES[-1] / name, "-D", data, *words], check=True, stdout=subprocess.DEVNULL, cwd=folder
     )

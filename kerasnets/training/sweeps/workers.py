@@ -106,8 +106,9 @@ class Workers:
             # An error is kept with its trial, and the sweep goes on.
             study.optimize(self._train, n_trials=1, catch=(Exception,))
         except ValueError as error:
-            # The trial was taken over, because its signs of life were late.
-            if "Cannot tell a FAIL trial" not in str(error):
+            # Another worker has ended the trial: it was taken over, because its signs of life were late, or SQLite,
+            # which locks no rows, gave it to two workers.
+            if "Cannot tell a" not in str(error):
                 raise
 
     def _train(self, trial: optuna.Trial) -> float:
@@ -129,6 +130,8 @@ class Workers:
             processes.remove_backups(job.folder)
             raise
         except processes.TrainingError as error:
+            if "Another process is training in" in str(error):
+                raise _SurplusError from error
             trial.set_user_attr("error", str(error))
             raise
         trial.set_user_attr("result", result)
