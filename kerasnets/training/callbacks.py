@@ -48,14 +48,14 @@ class EpochSeeds(keras.callbacks.Callback):
 class _LossSum(keras.callbacks.Callback):
     """Adds up the losses of an epoch's batches, as the tutorials do; Keras logs their mean per example."""
 
-    _last_share = 1.0
+    _last_share = _next_share = 1.0
 
     def expect_examples(self, samples: int, batch_size: int) -> None:
         """Say how many examples the next training has, and how many per batch: ``kerasnets.fit`` calls this."""
-        self._last_share = (samples % batch_size or batch_size) / batch_size
+        self._next_share = (samples % batch_size or batch_size) / batch_size
 
-    def on_train_end(self, logs=None):
-        self._last_share = 1.0
+    def on_train_begin(self, logs=None):
+        self._last_share, self._next_share = self._next_share, 1.0
 
     def on_epoch_begin(self, epoch, logs=None):
         self.sum = 0.0

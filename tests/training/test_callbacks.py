@@ -51,6 +51,28 @@ def test_epoch_seeds_give_each_dropout_layer_its_own_numbers():
     assert (first != second).any()
 
 
+def test_a_step_log_forgets_the_size_of_a_training_that_failed(arrays, capsys):
+    (x, y), _ = arrays
+
+    class Fail(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            raise RuntimeError("no")
+
+    def make_model():
+        keras.utils.set_random_seed(0)
+        return training.compile_recipe(small(options={"hidden": (16, 8)}))
+
+    def lines(log):
+        batches = ((x[at : at + 50], y[at : at + 50]) for at in range(0, 200, 50))
+        make_model().fit(batches, steps_per_epoch=4, epochs=1, verbose=0, callbacks=[log])
+        return capsys.readouterr().out
+
+    log = StepLog(2)
+    with pytest.raises(RuntimeError, match="no"):
+        make_model().fit(x[:70], y[:70], batch_size=50, verbose=0, callbacks=[log, Fail()])
+    assert lines(log) == lines(StepLog(2)) != ""
+
+
 def test_step_log_prints_the_mean_of_the_last_batches(arrays, capsys):
     """The printed numbers are the means of the batch losses that a callback of its own collects."""
     (x, _), _ = arrays
