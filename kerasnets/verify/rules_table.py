@@ -61,7 +61,8 @@ RULES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
             "AdaptiveAvgPool2d",
             "",
             "AdaptiveAveragePooling2D",
-            "the same; for size 1 also `GlobalAveragePooling2D` with `keepdims=True`",
+            "the same, but on JAX (Keras 3.15: NaN for some sizes, such as 7 of 7); for size 1 also "
+            "`GlobalAveragePooling2D` with `keepdims=True`",
         ),
         ("Flatten", "Flatten", "Flatten", "transposes an image without channels under `channels_first`"),
         ("Identity", "", "Identity", "the same"),

@@ -22,10 +22,10 @@ def test_help_shows_options_and_examples(script):
         assert word in text
 
 
+@pytest.mark.once
 def test_quickstart(tmp_path):
     options = ("--out", str(tmp_path), "--epochs", "1", "--seed", "3")
-    # As a user runs it: unoptimized convolutions take longer than to compile them.
-    done = run("experiments/quickstart.py", *options, JAX_DISABLE_MOST_OPTIMIZATIONS=None)
+    done = run("experiments/quickstart.py", *options)
     for network in ("NeuralNetwork", "ConvNeuralNetwork"):
         result = json.loads((tmp_path / network / "result.json").read_text())
         assert (result["network"], result["backend"], result["seed"]) == (network, ACTIVE, 3)

@@ -56,7 +56,9 @@ def test_of_vectors(name):
 
 
 @pytest.mark.parametrize("name", OF_MAPS)
-def test_of_feature_maps(name):
+def test_of_feature_maps(name, request):
+    if name.endswith("that divides") and keras.config.backend() == "jax":
+        request.applymarker(pytest.mark.xfail(reason="Keras 3.15 on JAX: a last bin of NaN", strict=True))
     ours, theirs = OF_MAPS[name]
     assert_close(ours(np.moveaxis(MAPS, 1, -1)), theirs(torch.tensor(MAPS)).movedim(1, -1), "float32")
 

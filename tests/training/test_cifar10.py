@@ -107,6 +107,7 @@ def is_in_colour(picture):
     return bool((np.ptp(pixels, axis=-1) > 0.3).mean() > 0.05)
 
 
+@pytest.mark.once
 def test_the_command_trains_on_colour_images_and_draws_them(tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     words = ["train", "ConvNeuralNetwork", "--dataset", "cifar10", "--epochs", 1, "--out", out]
