@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import filelock
 import optuna
 from optuna.trial import TrialState
 
@@ -102,12 +103,20 @@ class Workers:
 
     def _take(self, study: optuna.Study) -> None:
         """Take a waiting trial and train it."""
+        # SQLite locks no rows, and would give one trial to two workers who ask at once.
+        taking = filelock.FileLock(self.folder / "sweep.lock", thread_local=False)
+
+        def train(trial: optuna.Trial) -> float:
+            taking.release()  # the trial is taken
+            return self._train(trial)
+
         try:
-            # An error is kept with its trial, and the sweep goes on.
-            study.optimize(self._train, n_trials=1, catch=(Exception,))
+            with taking:
+                # An error is kept with its trial, and the sweep goes on.
+                study.optimize(train, n_trials=1, catch=(Exception,))
         except ValueError as error:
-            # Another worker has ended the trial: it was taken over, because its signs of life were late, or SQLite,
-            # which locks no rows, gave it to two workers.
+            # Another worker has ended the trial: it was taken over, because its signs of life were late, or both work
+            # on one SQLite file from folders of their own.
             if "Cannot tell a" not in str(error):
                 raise
 
