@@ -115,7 +115,7 @@ class Sweep:
                 for panel in figure.axes:
                     if panel.get_label() == "<colorbar>":  # the names of the last axis would reach into it
                         left, bottom, width, height = panel.get_position().bounds
-                        panel.set_position((left + 0.12, bottom, width, height))
+                        panel.set_position((left + 0.3, bottom, width, height))
                 with replaced(self.folder / name) as unfinished:
                     figure.savefig(unfinished, dpi=100, bbox_inches="tight")
                 pyplot.close(figure)
