@@ -27,7 +27,7 @@ import kerasnets
 from kerasnets import backend as backends, cli, networks
 from kerasnets.training import recipes
 
-#: The tutorial's settings, each varied by itself; its optimizers have no momentum.
+#: The tutorial's settings, each varied alone; its optimizers have no momentum.
 TUTORIAL = [
     {"learning_rate": [0.1, 0.01, 0.001]},
     {"batch_size": [32, 64, 128]},

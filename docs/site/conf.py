@@ -32,7 +32,7 @@ napoleon_custom_sections = [("Call arguments", "params_style")]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the stored outputs, which tests and "nox -s notebooks" hold to the code
 
-# Others' names, whose inventories are on the network, and types that are no part of the reference.
+# Names of other projects, whose inventories would have to be downloaded, and types outside the reference.
 _OTHERS = r"(keras|torch|torchvision|np|numpy|matplotlib|collections|typing|types|pathlib|os)\b.*"
 _TYPES = "Any|Callable|Iterable|Iterator|Mapping|Sequence|Path|PathLike|ModuleType|Figure|Axes|Group|LoadResult"
 nitpick_ignore_regex = [("py:.*", name) for name in (_OTHERS, rf"([\w.]+\.)?({_TYPES})", "|".join(dir(builtins)))]

@@ -82,7 +82,7 @@ class Plan:
         return chosen
 
     def list_checks(self) -> dict[str, list[dict[str, Any]]]:
-        """Backend → the cells that differ in what can be wrong; of a search, those of each value by itself."""
+        """Backend → the cells that differ in what can be wrong; for a search, those of each value alone."""
         if self.is_search:
             cells: list[dict] = [{name: value} for name, values in self._values.items() for value in values] or [{}]
         else:

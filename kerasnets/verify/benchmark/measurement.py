@@ -92,6 +92,16 @@ def list_programs(settings: Settings, network: str, dataset: str) -> list[Job]:
     return jobs
 
 
+def describe(settings: Any) -> dict[str, Any]:
+    """The start of a record: machine, versions, date, and the settings, a dataclass."""
+    return {
+        "machine": backends.machine(),
+        "versions": backends.versions(),
+        "date": date.today().isoformat(),
+        **dataclasses.asdict(settings),
+    }
+
+
 def time_import() -> float:
     """The seconds that ``import kerasnets`` takes in a fresh process, without Python's own start."""
     code = "import time; begin = time.perf_counter(); import kerasnets; print(time.perf_counter() - begin)"
@@ -128,11 +138,8 @@ def measure(
         raise ValueError(f"images={max(images.values())}: {dataset} has {found} training images.")
     imports = [time_import() for _ in range(IMPORTS)]
     record: dict[str, Any] = {
-        "machine": backends.machine(),
-        "versions": backends.versions(),
-        "date": date.today().isoformat(),
+        **describe(settings),
         "dataset": dataset,
-        **dataclasses.asdict(settings),
         "backends": list(settings.backends),
         "import_seconds": imports,
         "median_import_seconds": median(imports),

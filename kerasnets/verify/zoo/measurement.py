@@ -4,13 +4,11 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import date
 from statistics import median
 from typing import Any
 
-from kerasnets import backend as backends
 from kerasnets._internal.arguments import check_integer, check_known
-from kerasnets.verify.benchmark.measurement import PAUSE
+from kerasnets.verify.benchmark.measurement import PAUSE, describe
 from kerasnets.verify.benchmark.parent import Worker, WorkerError
 
 #: Examples of an epoch, by batch size.
@@ -93,13 +91,7 @@ def measure(
 
     for name in settings.models:
         check_known("model", name, MODELS)
-    record: dict[str, Any] = {
-        "machine": backends.machine(),
-        "versions": backends.versions(),
-        "date": date.today().isoformat(),
-        **dataclasses.asdict(settings),
-        "rows": [],
-    }
+    record: dict[str, Any] = {**describe(settings), "rows": []}
     for backend in settings.backends:
         for model in settings.models or MODELS:
             for size in settings.batch_sizes:
