@@ -28,7 +28,7 @@ torch.manual_seed(0)
 
 (x, y), (x_test, y_test) = kerasnets.load_data("fashion_mnist_sample")
 names = data.class_names("fashion_mnist_sample", "zh")
-plots.show_images(x[:64], y[:64], class_names=names, lang="zh")
+plots.show_images(x[:64], y[:64], class_names=names, title="fashion_mnist_sample", lang="zh")
 
 # %% en
 # ## The original
@@ -213,7 +213,7 @@ kerasnets.accelerate(model)
 history = model.fit(x[..., None], y, batch_size=64, epochs=5, validation_data=(x_test[..., None], y_test), verbose=2)
 
 # %%
-plots.learning_curves(history, lang="zh")
+plots.learning_curves(history, title="SmallResNet, fashion_mnist_sample", lang="zh")
 
 # %% en
 # ## Go on
