@@ -256,6 +256,18 @@ def load(path: str | os.PathLike) -> Recipe:
         raise ValueError(f"{str(path)!r} has no recipe: {error}") from error
 
 
+def check_recipe(recipe: Any) -> Recipe:
+    """The recipe, loaded if it is a file.
+
+    Raises:
+        TypeError: it is neither a recipe nor a path.
+    """
+    recipe = load(recipe) if isinstance(recipe, str | os.PathLike) else recipe
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"The recipe is a {type(recipe).__name__}; expected one as kerasnets.recipes.find() gives.")
+    return recipe
+
+
 def remove_dropout(recipe: Recipe) -> Recipe:
     """The recipe without dropout, whose random numbers differ between backends.
 

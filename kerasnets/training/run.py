@@ -252,9 +252,7 @@ def train(
 
 def _check_arguments(recipe: Any, seed: int, callbacks: Sequence[keras.callbacks.Callback]) -> Recipe:
     """The recipe, once the arguments are right; loaded if it is a file."""
-    recipe = recipes.load(recipe) if isinstance(recipe, str | os.PathLike) else recipe
-    if not isinstance(recipe, Recipe):
-        raise TypeError(f"The recipe is a {type(recipe).__name__}; expected one as kerasnets.recipes.find() gives.")
+    recipe = recipes.check_recipe(recipe)
     check_integer("seed", seed, low=0)
     models.check_callbacks(callbacks)
     return recipe

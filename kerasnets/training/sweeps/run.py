@@ -62,7 +62,7 @@ def sweep(
     grace = 3 * check_integer("heartbeat", heartbeat) if grace is None else grace
     for argument, value, low in (("workers", workers, 1), ("grace", grace, heartbeat + 1), ("held_out", held_out, 0)):
         check_integer(argument, value, low=low)
-    folder, base = check_path("out", out), _load_recipe(recipe)
+    folder, base = check_path("out", out), recipes.check_recipe(recipe)
     plan = _make_plan(base, space, trials, seed, held_out)
     from kerasnets.training.sweeps import plan as plans, report, storage as storages, workers as crew
 
@@ -79,13 +79,6 @@ def sweep(
         result = report.Sweep.from_study(study, plan.names, folder)
     result.save()
     return result
-
-
-def _load_recipe(recipe: Any) -> Recipe:
-    recipe = recipes.load(recipe) if isinstance(recipe, str | os.PathLike) else recipe
-    if not isinstance(recipe, Recipe):
-        raise TypeError(f"The recipe is a {type(recipe).__name__}; expected one as kerasnets.recipes.find() gives.")
-    return recipe
 
 
 def _make_plan(recipe: Recipe, space: Any, trials: int | None, seed: int, held_out: int) -> "Plan":
