@@ -10,6 +10,7 @@ kerasnets.compare on torch: the same as PyTorch, within its noise.
 
 What is done, on copies of both sides, and where each part is:
 
+- Arguments are checked, and both sides get the batch in their own layout (``port``, ``pairs``, ``inputs``).
 - Both sides become lists of calls in one vocabulary (``calls``, ``torch_side``, ``keras_side``).
 - Calls with weights are matched (``match``), and the weights moved (``links``).
 - Each layer runs on PyTorch's own input (``forced``), so that a difference is found where it arises. Rules on the

@@ -1,5 +1,6 @@
 """The public functions: ``kerasnets.compare`` and ``kerasnets.assert_same``."""
 
+import dataclasses
 from collections.abc import Collection
 from typing import Any
 
@@ -9,18 +10,12 @@ import torch
 from kerasnets._internal.arguments import check_integer
 from kerasnets.verify.compare.comparison import compare_port
 from kerasnets.verify.compare.finding import CHECKS
-from kerasnets.verify.compare.inputs import (
-    Port,
-    arrange_batch,
-    arrange_targets,
-    check_sides,
-    read_batch,
-    read_losses,
-    read_optimizers,
-    read_scheduler,
-)
+from kerasnets.verify.compare.inputs import arrange_batch, arrange_targets, pair_outputs, read_inputs, read_targets
+from kerasnets.verify.compare.pairs import read_losses, read_optimizers, read_scheduler
+from kerasnets.verify.compare.port import Port, check_sides
 from kerasnets.verify.compare.report import Report
-from kerasnets.verify.compare.torch_side import ControlFlowError, copy_module, record
+from kerasnets.verify.compare.runs import run_once
+from kerasnets.verify.compare.torch_side import ControlFlowError
 
 
 def compare(
@@ -40,13 +35,17 @@ def compare(
     by its rate and left out of the runs.
 
     Args:
-        module: the original, any ``torch.nn.Module`` with one input and one output whose ``forward`` doesn't branch on
+        module: the original, any ``torch.nn.Module`` whose ``forward`` takes and returns tensors and doesn't branch on
             values.
-        model: the port, a built Functional or Sequential model with one input and one output.
-        x: a batch of at least 2 examples, ``(batch, …)``, in the layout of either side; a small one will do.
-        y: targets of the loss, as PyTorch's takes them; needed with `loss`.
-        loss: PyTorch's and Keras's loss as a pair, or PyTorch's alone if the model is compiled with Keras's. By
-            default, gradients are those of a fixed combination of the outputs.
+        model: the port, a built Functional or Sequential model.
+        x: a batch of at least 2 examples, ``(batch, …)``, in the layout of either side; a small one will do. For
+            several inputs a list in the order of both sides, or a dict by the names of the model's inputs or of the
+            arguments of ``forward``.
+        y: targets of the loss, as PyTorch's takes them; needed with `loss`. For several outputs a list in the order in
+            which the module returns them, or a dict by their names.
+        loss: PyTorch's and Keras's loss as a pair, or PyTorch's alone if the model is compiled with Keras's. For
+            several outputs each of the two is a list or a dict as `y`, or one loss for all; ``compile``'s
+            ``loss_weights`` count. By default, gradients are those of a fixed combination of the outputs.
         optimizer: PyTorch's optimizer of the module's parameters and Keras's optimizer as a pair, or PyTorch's alone if
             the model is compiled with Keras's. By default none are compared.
         scheduler: PyTorch's scheduler. Keras's rates come from its optimizer; if they come from a callback, give a pair
@@ -59,7 +58,8 @@ def compare(
     Raises:
         TypeError: an argument is of another type, the model has its own ``call``, the module's ``forward`` branches on
             values, or a layer can't be copied.
-        ValueError: the model isn't built, `x` fits neither side, or one of a pair is missing.
+        ValueError: the model isn't built, `x` fits neither side, the sides have different numbers of inputs or outputs,
+            or one of a pair is missing.
 
     Examples:
         >>> import torch
@@ -71,31 +71,23 @@ def compare(
         True
     """
     check_sides(module, model)
-    array = read_batch("x", x)
+    arrays, names, arrange = read_inputs(module, model, x)
     steps = check_integer("steps_per_epoch", steps_per_epoch)
-    losses = read_losses(loss, model)
+    theirs, own = arrange_batch(module, model, arrays, names, arrange)
+    outputs = run_once(module, theirs, arrange)
+    targets = pair_outputs(list(outputs), model)
+    losses = read_losses(loss, model, targets)
     optimizers = read_optimizers(optimizer, module, model)
     schedulers = read_scheduler(scheduler, optimizers)
-    if losses is not None and y is None:
+    if any(pair is not None for pair, _ in losses) and y is None:
         raise ValueError("loss is given with y=None; expected the targets of the batch as y.")
-    theirs, own = arrange_batch(module, model, array)
-    targets: tuple = (None, None)
-    if y is not None:
-        given = read_batch("y", y)
-        if len(given) != len(array):
-            raise ValueError(f"y has {len(given)} targets; expected {len(array)}, one per example of x.")
-        targets = arrange_targets(given, _output_of(module, theirs), tuple(model.outputs[0].shape))
-    port = Port(module, model, theirs, targets[0], own, targets[1], losses, optimizers, schedulers, steps)
-    return compare_port(port)
-
-
-def _output_of(module: torch.nn.Module, x: Any) -> Any:
-    from kerasnets.verify.compare.inputs import to_tensor
-
-    with torch.no_grad():
-        return (
-            record(copy_module(module, "float32"), to_tensor(x, torch.float32), training=False).output.detach().numpy()
-        )
+    given = read_targets(y, targets, len(arrays[0]))
+    for i, (target, (pair, weight), value) in enumerate(zip(targets, losses, outputs.values(), strict=True)):
+        if pair is not None and given[i] is None:
+            raise ValueError(f"{target.loss}: y has no targets for it; expected one array for each output with a loss.")
+        their_y, own_y = arrange_targets(given[i], value, tuple(model.outputs[target.place].shape))
+        targets[i] = dataclasses.replace(target, losses=pair, weight=weight, y=their_y, keras_y=own_y)
+    return compare_port(Port(module, model, theirs, own, names, arrange, targets, optimizers, schedulers, steps))
 
 
 def assert_same(

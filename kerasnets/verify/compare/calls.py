@@ -37,7 +37,7 @@ class Call:
         kind: what it computes, in a vocabulary that both sides share.
         settings: name → value, in PyTorch's meaning; both sides use the same names for a kind.
         target: the layer, module or function.
-        sources: positions of the calls whose outputs it takes; −1 is the model's input.
+        sources: positions of the calls whose outputs it takes; −1, −2 … are the model's inputs.
         value: output in PyTorch's or Keras's layout, ``(batch, …)``; None before a run.
         inputs: the first input, as `value`.
         parameters: PyTorch's names of parameters that a function took directly.
@@ -79,7 +79,7 @@ def ancestors(calls: list[Call], index: int, stop: set[int]) -> list[int]:
 
 
 def sources_of(calls: list[Call], index: int, stop: set[int]) -> set[int]:
-    """The nearest positions in `stop` (or −1, the input) that the call at `index` depends on."""
+    """The nearest positions in `stop` (or −1, −2 …, the inputs) that the call at `index` depends on."""
     waiting, seen, found = list(calls[index].sources), set(), set()
     while waiting:
         current = waiting.pop()

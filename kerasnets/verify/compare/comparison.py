@@ -16,7 +16,6 @@ from kerasnets.verify.compare.finding import Figure, Finding, order_findings
 from kerasnets.verify.compare.forced import LOCAL, ForcedRun, nearest
 from kerasnets.verify.compare.fuse import fuse_attention
 from kerasnets.verify.compare.initial import draw_again, find_distribution_causes, find_loading_causes, is_loaded
-from kerasnets.verify.compare.inputs import Port
 from kerasnets.verify.compare.keras_side import (
     KerasCall,
     copy_model,
@@ -28,6 +27,7 @@ from kerasnets.verify.compare.links import Link, assign, make_links, read_state
 from kerasnets.verify.compare.losses import find_loss_causes
 from kerasnets.verify.compare.match import Match, match_calls
 from kerasnets.verify.compare.optimizers import compare_optimizers
+from kerasnets.verify.compare.port import Port
 from kerasnets.verify.compare.rates import compare_rates
 from kerasnets.verify.compare.report import Report
 from kerasnets.verify.compare.runs import (
@@ -55,7 +55,9 @@ class Ported:
 
     def __init__(self, port: Port, run: TorchRun, dtype: str, plain: Sequence[str] = ()):
         self.model = copy_model(port.model, dtype)
-        self.calls, self.place = list_calls(self.model)
+        self.calls, places = list_calls(self.model)
+        #: Name of each output → where it is, in the order in which the module returns them.
+        self.outputs = {target.output: places[target.place] for target in port.targets}
         fuse_attention(run.calls, self.calls)
         self.match: Match = match_calls(run.calls, self.calls)
         self.layouts, self.advice = self._read_layouts(plain)
@@ -99,7 +101,13 @@ def compare_port(port: Port) -> Report:
     with float_type("float64"), quick_compilation():
         ported, forced = _force(port, run64)
         diagnosis = Diagnosis(
-            run64.calls, ported.calls, ported.match, run64.last, ported.place[0], _shorten(ported.advice)
+            run64.calls,
+            ported.calls,
+            ported.match,
+            run64.makers,
+            [place for place, _ in ported.outputs.values()],
+            (port.names, list(ported.outputs)),
+            _shorten(ported.advice),
         )
         findings = diagnosis.run(forced.locals)
         findings += [] if findings else _unfit(ported)
@@ -107,8 +115,9 @@ def compare_port(port: Port) -> Report:
         findings += _judge_given(port, ported, run64, loaded)
         trained = {name: p.requires_grad for name, p in port.module.named_parameters()}
         findings += find_frozen(ported.links, ported.calls, trained)
-        fitted, _ = nearest(run64.output, forced.values[ported.place])
-        findings += [] if fitted is None else find_loss_causes(port, run64.output, fitted)
+        for target, output, place in zip(port.targets, run64.outputs, ported.outputs.values(), strict=True):
+            fitted, _ = nearest(output, forced.values[place])
+            findings += [] if fitted is None else find_loss_causes(target, output, fitted)
         refused = any(f.check == "loss" and f.difference == float("inf") for f in findings)
         side64 = _measure(port, ported, run64, "float64", refused)
         state = {name: value.astype("float64") for name, value in ported.state.items()}
@@ -142,7 +151,7 @@ def _describe_matches(run: TorchRun, ported: Ported) -> Iterator[tuple[str, str,
 
 def _run_others(port: Port, dtype: str) -> list[Values]:
     """PyTorch's other ways to compute the same."""
-    convolves = any(p.ndim == 4 for p in port.module.parameters()) and port.x.ndim == 4
+    convolves = any(p.ndim == 4 for p in port.module.parameters()) and any(x.ndim == 4 for x in port.x)
     wanted = VARIANTS if dtype == "float32" else VARIANTS[:2]
     return [run_original(port, dtype, v).values for v in wanted if v != PLAIN and (convolves or not v.channels_last)]
 
@@ -173,12 +182,12 @@ def _force(port: Port, run: TorchRun) -> tuple[Ported, ForcedRun]:
 def _run_forced(port: Port, run: TorchRun, ported: Ported) -> ForcedRun:
     remove_dropout(ported.calls)
     forced = ForcedRun(run.calls, ported.calls, ported.match, ported.layouts)
-    forced.run(_as_input(port.keras_x, "float64"), run.output, ported.place)
+    forced.run(_as_inputs(port.keras_x, "float64"), run.outputs, list(ported.outputs.values()))
     return forced
 
 
-def _as_input(x: np.ndarray, dtype: str) -> np.ndarray:
-    return x.astype(dtype) if x.dtype.kind == "f" else x
+def _as_inputs(x: Sequence[np.ndarray], dtype: str) -> list[np.ndarray]:
+    return [array.astype(dtype) if array.dtype.kind == "f" else array for array in x]
 
 
 def _shorten(advice: str) -> str:
@@ -205,18 +214,20 @@ def _judge_given(port: Port, ported: Ported, run: TorchRun, loaded: bool) -> lis
 def _measure(port: Port, ported: Ported, run: TorchRun, dtype: str, refused: bool) -> Side:
     """Run the port freely, in both modes; without its loss, if that refused the outputs."""
     remove_dropout(ported.calls)
-    shape = tuple(ported.model.outputs[0].shape)
-    shape = (len(port.keras_x), *shape[1:])
-    factors, _ = nearest(projection(run.output.shape), np.zeros([n or 1 for n in shape]))
-    if port.losses is None and factors is None:
+    shapes = [ported.model.outputs[target.place].shape for target in port.targets]
+    blanks = [np.zeros([len(port.keras_x[0]), *(n or 1 for n in shape[1:])]) for shape in shapes]
+    factors = [nearest(projection(o.shape), blank)[0] for o, blank in zip(run.outputs, blanks, strict=True)]
+    fitting = all(factor is not None for factor in factors)
+    if not port.has_losses and not fitting:
         return Side({}, {}, None, {}, {})
-    value_of = keras_loss(port, factors if factors is not None else np.zeros(1), dtype)
+    value_of = keras_loss(port, [np.zeros(1) if factor is None else factor for factor in factors], dtype)
     try:
         inference, training, loss, gradients, buffers = run_port(
-            ported.model, ported.calls, _as_input(port.keras_x, dtype), value_of, ported.load
+            ported.model, ported.calls, _as_inputs(port.keras_x, dtype), value_of, ported.load
         )
     except Exception:
-        if not refused and run.output.size == np.prod([n or 1 for n in shape]):
+        same_sizes = all(o.size == blank.size for o, blank in zip(run.outputs, blanks, strict=True))
+        if not refused and same_sizes:
             raise
         return Side({}, {}, None, {}, {})  # the outputs have another shape, which is a finding of its own
     by_variable = {id(v): g for v, g in zip(ported.model.trainable_variables, gradients, strict=True)}

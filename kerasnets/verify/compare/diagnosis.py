@@ -42,21 +42,27 @@ class Diagnosis:
         theirs: PyTorch's calls.
         ours: Keras's calls.
         match: the pairs.
-        last: PyTorch's call that made the output.
-        place: Keras's.
+        makers: PyTorch's calls that made the outputs.
+        places: Keras's, in the same order.
+        names: of the inputs and of the outputs.
         advice: what :mod:`kerasnets._internal.feature_order` says of a reshape that PyTorch orders differently.
     """
 
     def __init__(
-        self, theirs: Sequence[Call], ours: Sequence[KerasCall], match: Match, last: int, place: int, advice: str = ""
+        self,
+        theirs: Sequence[Call],
+        ours: Sequence[KerasCall],
+        match: Match,
+        makers: Sequence[int],
+        places: Sequence[int],
+        names: tuple[Sequence[str], Sequence[str]],
+        advice: str = "",
     ):
         self.theirs, self.ours, self.match, self.advice = list(theirs), list(ours), match, advice
+        self.inputs = names[0]
         self.ends = (
-            [*self.theirs, Call("output", "output", {}, None, (last,))],
-            [
-                *self.ours,
-                Call("output", "output", {}, None, (place,)),
-            ],
+            [*self.theirs, *(Call(name, "output", {}, None, (i,)) for name, i in zip(names[1], makers, strict=True))],
+            [*self.ours, *(Call(name, "output", {}, None, (i,)) for name, i in zip(names[1], places, strict=True))],
         )
         self.stops = tuple({i for i, c in enumerate(side) if c.weighted} for side in (theirs, ours))
         self.findings: list[Finding] = []
@@ -68,7 +74,12 @@ class Diagnosis:
         self._find_unmatched()
         for local in locals_:
             before = len(self.findings)
-            i, j = (len(self.theirs), len(self.ours)) if local.torch < 0 else (local.torch, local.keras)
+            i, j = local.torch, local.keras
+            if local.torch < 0:
+                i, j = len(self.theirs) - 1 - i, len(self.ours) - 1 - j
+            if local.swapped >= 0:
+                self._name_swapped(local, j)
+                continue
             head = j if local.torch < 0 else chain_of(self.ours, j)[0]
             sources = sources_of(self.ends[1], head, self.stops[1])
             theirs = sources_of(self.ends[0], i, self.stops[0])
@@ -100,6 +111,11 @@ class Diagnosis:
         """Keras's call that is matched with the nearest call before PyTorch's `i`."""
         known = {p.torch: p.keras for p in self.match.pairs}
         return max((known[k] for k in sources_of(self.theirs, i, set(known)) if k in known), default=-1)
+
+    def _name_swapped(self, local: Local, j: int) -> None:
+        text = f"the outputs are in another order: these are the values of the module's output {local.swapped + 1}"
+        mend = "return the outputs in the module's order"
+        self.findings.append(Finding("outputs", self._name_of(j), text, mend, "", local.before, j))
 
     # --- Between layers
 
@@ -153,7 +169,7 @@ class Diagnosis:
         left = [k for k in between[0] if self.theirs[k].kind in kinds]
         right = [k for k in between[1] if self.ours[k].kind in kinds]
         for i, j in zip(left, right, strict=False):
-            wanted = [known.get(k, -1) for s in self.theirs[i].sources for k in self._ends(0, s)]
+            wanted = [known.get(k, k if k < 0 else None) for s in self.theirs[i].sources for k in self._ends(0, s)]
             given = [k for s in self.ours[j].sources for k in self._ends(1, s)]
             if set(wanted) != set(given):
                 names = [", ".join(self._names(k)) for k in (given, wanted)]
@@ -169,8 +185,12 @@ class Diagnosis:
             return [source]
         return sorted(sources_of(self.ends[side], source, self.stops[side]))
 
-    def _names(self, places: Sequence[int]) -> list[str]:
-        return ["the input" if k < 0 else self.ours[k].name for k in sorted(set(places))]
+    def _names(self, places: Sequence[int | None]) -> list[str]:
+        known = sorted({k for k in places if k is not None})
+        return [self.ours[k].name if k >= 0 else self._name_input(k) for k in known]
+
+    def _name_input(self, k: int) -> str:
+        return f"the input {self.inputs[-1 - k]}" if len(self.inputs) > 1 else "the input"
 
     def _name_order(self, local: Local, ours: list[KerasCall]) -> Cause:
         moves = [c for c in ours if c.kind in ("flatten", "reshape", "transpose")]

@@ -92,7 +92,8 @@ def _measure(run: TorchRun, ported: Any, side: Side) -> dict[tuple[str, str, str
                 own = values[chain_of(ported.calls, pair.keras)[-1], 0]
                 both_ways = calls[pair.torch].settings.get("directions") == 2
                 found[check, f"{pair.torch}", name] = nearest(value, own, both_ways=both_ways)[1]
-        found[check, "output", "output"] = nearest(run.values[check]["output"], values[ported.place])[1]
+        for name, place in ported.outputs.items():
+            found[check, name, name] = nearest(run.values[check][name], values[place])[1]
     if side.loss is not None:
         loss = run.values["loss"]["loss"]
         found["loss", "loss", "loss"] = relative_difference(np.asarray(side.loss), loss)

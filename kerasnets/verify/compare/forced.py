@@ -29,11 +29,12 @@ class Local:
     """The differences at one pair.
 
     Attributes:
-        torch, keras: positions of the calls; −1 for the outputs of the two networks.
+        torch, keras: positions of the calls; −1, −2 … for the outputs of the two networks.
         before: difference of the inputs; infinite if the shapes differ, None if there is nothing to compare.
         own: difference of the layer's outputs for the same input; the same.
         shapes: PyTorch's and Keras's shapes, if they don't fit; of the inputs or the outputs.
         moved: whether the inputs have the same values in another order.
+        swapped: for an output that differs, the number of PyTorch's output that has these values; −1 if none has.
     """
 
     torch: int
@@ -42,6 +43,7 @@ class Local:
     own: float | None
     shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     moved: bool = False
+    swapped: int = -1
 
 
 def fit_layout(
@@ -129,19 +131,23 @@ class ForcedRun:
         self.locals: list[Local] = []
         self.values: dict[tuple[int, int], np.ndarray] = {}
 
-    def run(self, x: np.ndarray, output: np.ndarray, place: tuple[int, int]) -> None:
+    def run(self, x: Sequence[np.ndarray], outputs: Sequence[np.ndarray], places: Sequence[tuple[int, int]]) -> None:
         """Run on a batch.
 
         Args:
-            x: the batch in Keras's layout.
-            output: PyTorch's output.
-            place: where Keras's output is.
+            x: the batch in Keras's layout, one array for each input.
+            outputs: PyTorch's outputs.
+            places: where Keras's outputs are, in the same order.
         """
-        self.values = run_calls(list(self.ours), keras.ops.convert_to_tensor(x), replace=self._replace)
-        actual = self.values[place]
-        fitted, before = nearest(output, actual)
-        shapes = None if fitted is not None else (output.shape, actual.shape)
-        self.locals.append(Local(-1, -1, before, None, shapes, _is_moved(output, actual)))
+        tensors = [keras.ops.convert_to_tensor(array) for array in x]
+        self.values = run_calls(list(self.ours), tensors, replace=self._replace)
+        for i, (output, place) in enumerate(zip(outputs, places, strict=True)):
+            actual = self.values[place]
+            fitted, before = nearest(output, actual)
+            shapes = None if fitted is not None else (output.shape, actual.shape)
+            others = [k for k, other in enumerate(outputs) if before > LOCAL and nearest(other, actual)[1] <= LOCAL]
+            swapped = others[0] if others else -1
+            self.locals.append(Local(-1 - i, -1 - i, before, None, shapes, _is_moved(output, actual), swapped))
 
     def _replace(self, index: int, call: KerasCall, outputs: list[Any], values: dict) -> list[Any]:
         if index not in self.chains:

@@ -1,7 +1,8 @@
-"""Checks of the arguments, and each side's batch in its own layout."""
+"""Each side's batch in its own layout: inputs and targets."""
 
-import dataclasses
-from collections.abc import Callable
+import inspect
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,158 +11,77 @@ import torch
 
 from kerasnets._internal import keras_private
 from kerasnets._internal.arrays import to_numbers
+from kerasnets.verify.compare.pairs import pick
+from kerasnets.verify.compare.port import Arrange, Target, graph_of, name_tensors
 
-_INSTEAD = "compare its Functional or Sequential parts one by one"
 
+def read_inputs(module: torch.nn.Module, model: keras.Model, x: Any) -> tuple[list[np.ndarray], list[str], Arrange]:
+    """The batch as one array for each of the model's inputs, their names, and how the module takes them.
 
-@dataclasses.dataclass(frozen=True)
-class Port:
-    """What is compared, checked, with a batch for each side.
-
-    Attributes:
+    Args:
         module: the original.
         model: the port.
-        x, y: PyTorch's batch: ``x`` in the module's layout.
-        keras_x, keras_y: the same batch in the model's layout.
-        losses: PyTorch's and Keras's loss; None if there are none to compare.
-        optimizers: the same of optimizers.
-        scheduler: PyTorch's scheduler and, if the rates don't come from Keras's optimizer, a function of the epoch.
-        steps_per_epoch: optimizer steps for each ``scheduler.step()``.
-    """
-
-    module: torch.nn.Module
-    model: keras.Model
-    x: np.ndarray
-    y: np.ndarray | None
-    keras_x: np.ndarray
-    keras_y: np.ndarray | None
-    losses: tuple[Any, Any] | None = None
-    optimizers: tuple[Any, Any] | None = None
-    scheduler: tuple[Any, Any] | None = None
-    steps_per_epoch: int = 1
-
-
-def check_sides(module: Any, model: Any) -> None:
-    """Refuse what can't be compared.
+        x: an array; a list for a model with several inputs, in the order of both sides; or a dict by the names of the
+            model's inputs or of the arguments of ``forward``.
 
     Raises:
-        TypeError: `module` is not a ``torch.nn.Module``, or `model` is neither a Functional nor a Sequential model.
-        ValueError: the model is not built, or has several inputs or outputs.
+        ValueError: there is not one batch for each input, one isn't a batch, or they have different lengths.
     """
-    # On the torch backend a Keras layer is a torch.nn.Module as well.
-    if not isinstance(module, torch.nn.Module) or isinstance(module, keras.Layer):
-        raise TypeError(f"module={module!r}: expected a torch.nn.Module, the original.")
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"model={model!r}: expected a keras.Model, the port.")
-    if isinstance(model, keras.Sequential) and not (model.built and keras_private.list_calls(model)):
-        raise ValueError(f"The model {model.name!r} has no weights yet: build it first, or give it an Input.")
-    if not keras_private.list_calls(model):
-        raise TypeError(
-            f"The model {model.name!r} ({type(model).__name__}) has a call of its own, which can't be followed. Write "
-            f"it as a Functional model, or {_INSTEAD}."
-        )
-    for what, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
-        if len(tensors) != 1:
-            raise ValueError(
-                f"The model {model.name!r} has {len(tensors)} {what}; expected 1. To compare it, {_INSTEAD}."
-            )
+    names = name_tensors(graph_of(model).input, [tensor.name for tensor in model.inputs])
+    given, keys = _one_by_one(x, names, model)
+    labels = ["x"] if len(names) == 1 else [f"x[{key!r}]" for key in keys or range(len(names))]
+    arrays = [read_batch(label, value) for label, value in zip(labels, given, strict=True)]
+    for label, array in zip(labels, arrays, strict=True):
+        if len(array) != len(arrays[0]):
+            raise ValueError(f"{label} has {len(array)} examples, {labels[0]} has {len(arrays[0])}; expected as many.")
+    arrange = _plan_call(module, names, keys)
+    if not set(keys) <= set(names):
+        return arrays, names, arrange  # the dict has the names of forward's arguments, in the model's order
+    order = [keys.index(name) for name in names] if keys else range(len(names))
+    return [arrays[i] for i in order], names, arrange
 
 
-def _pair(name: str, given: Any, is_torch: Callable[[Any], bool], compiled: Any, expected: str) -> tuple | None:
-    """PyTorch's and Keras's, from a pair in either order, or from PyTorch's alone and a compiled model."""
-    if given is None:
-        return None
-    if isinstance(given, list | tuple):
-        if len(given) != 2:
-            raise ValueError(f"{name}={given!r}: expected a pair, PyTorch's and Keras's {expected}.")
-        first, second = given
-        pair = (second, first) if not is_torch(first) and is_torch(second) else (first, second)
-    elif is_torch(given) and compiled is not None:
-        pair = (given, compiled)
-    else:
+def _one_by_one(x: Any, names: Sequence[str], model: keras.Model) -> tuple[list[Any], list[str]]:
+    """One value for each input, and the keys of a dict."""
+    count = len(names)
+    if isinstance(x, Mapping):
+        if len(x) != count:
+            raise ValueError(f"x has the keys {', '.join(map(str, x))}; expected {count}: {', '.join(names)}.")
+        return list(x.values()), [str(key) for key in x]
+    if count == 1:
+        return [x], []
+    if not isinstance(x, list | tuple) or len(x) != count:
+        what = f"{len(x)} entries" if isinstance(x, list | tuple) else f"the type {type(x).__name__}"
         raise ValueError(
-            f"{name}={given!r}: expected a pair, PyTorch's and Keras's {expected}, or PyTorch's alone for a model that "
-            "is compiled."
+            f"x has {what}; the model {model.name!r} has {count} inputs: expected a list of {count} arrays, or a dict "
+            f"with {', '.join(names)}."
         )
-    if not is_torch(pair[0]):
-        raise TypeError(f"{name}={given!r}: neither is PyTorch's {expected}.")
-    return pair
+    return list(x), []
 
 
-def read_losses(given: Any, model: keras.Model) -> tuple[Any, Any] | None:
-    """PyTorch's and Keras's loss; Keras's may be a name.
+def _plan_call(module: torch.nn.Module, names: Sequence[str], keys: Sequence[str]) -> Arrange:
+    """How the module takes its inputs: by keyword where the dict's keys are its arguments, else by position.
 
-    Raises:
-        TypeError: one is not a loss.
-        ValueError: there is only one of them.
+    A ``forward`` with one argument gets several inputs as a list or a dict.
     """
-
-    def is_torch(value: Any) -> bool:
-        return isinstance(value, torch.nn.Module) or (
-            callable(value)
-            and not isinstance(value, keras.losses.Loss)
-            and not str(getattr(value, "__module__", "")).startswith("keras")
+    parameters = inspect.signature(module.forward).parameters
+    kinds = [p.kind for p in parameters.values()]
+    by_position = sum(k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds)
+    open_ended = inspect.Parameter.VAR_POSITIONAL in kinds
+    if keys and set(keys) <= set(parameters):
+        order = keys if not set(keys) <= set(names) else names
+        return lambda tensors: ([], dict(zip(order, tensors, strict=True)))
+    if keys and not set(keys) <= set(names):
+        raise ValueError(
+            f"x has the keys {', '.join(keys)}; expected the names of the model's inputs ({', '.join(names)}) or of "
+            f"the arguments of the module's forward ({', '.join(parameters)})."
         )
-
-    pair = _pair("loss", given, is_torch, getattr(model, "loss", None), "loss")
-    if pair is None:
-        return None
-    own = pair[1]
-    if isinstance(own, str):
-        try:
-            own = keras.losses.get(own)
-        except ValueError as error:
-            raise ValueError(f"loss={given!r}: Keras has no loss {own!r}.") from error
-    if not callable(own):
-        raise TypeError(f"loss={given!r}: expected a Keras loss, its name or a function of (y_true, y_pred).")
-    return pair[0], own
-
-
-def read_optimizers(given: Any, module: torch.nn.Module, model: keras.Model) -> tuple[Any, Any] | None:
-    """PyTorch's and Keras's optimizer.
-
-    Raises:
-        TypeError: one is not an optimizer.
-        ValueError: there is only one of them, or PyTorch's has parameters that the module lacks.
-    """
-
-    def is_torch(value: Any) -> bool:
-        return isinstance(value, torch.optim.Optimizer)
-
-    pair = _pair("optimizer", given, is_torch, getattr(model, "optimizer", None), "optimizer")
-    if pair is None:
-        return None
-    own = keras.optimizers.get(pair[1]) if isinstance(pair[1], str) else pair[1]
-    if not isinstance(own, keras.optimizers.Optimizer):
-        raise TypeError(f"optimizer={given!r}: expected a keras.optimizers.Optimizer beside PyTorch's.")
-    known = {id(p) for p in module.parameters()}
-    if any(id(p) not in known for group in pair[0].param_groups for p in group["params"]):
-        raise ValueError("PyTorch's optimizer has parameters of another module; make it with module.parameters().")
-    return pair[0], own
-
-
-def read_scheduler(given: Any, optimizers: tuple[Any, Any] | None) -> tuple[Any, Any] | None:
-    """PyTorch's scheduler, and a function of the epoch if Keras's rates come from a callback.
-
-    Raises:
-        TypeError: it is not a scheduler.
-        ValueError: the model has no optimizer to take Keras's rates from.
-    """
-    if given is None:
-        return None
-    theirs, own = given if isinstance(given, list | tuple) and len(given) == 2 else (given, None)
-    kinds = (torch.optim.lr_scheduler.LRScheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
-    if not isinstance(theirs, kinds):
-        raise TypeError(f"scheduler={given!r}: expected a scheduler of torch.optim.lr_scheduler.")
-    if isinstance(theirs, torch.optim.lr_scheduler.ReduceLROnPlateau):
-        raise TypeError(
-            "scheduler: ReduceLROnPlateau's rates depend on the training; compare the two trainings instead."
-        )
-    if own is None and optimizers is None:
-        raise ValueError("scheduler is given without `optimizer`; expected both, to compare their learning rates.")
-    if own is not None and not callable(own):
-        raise TypeError(f"scheduler={given!r}: expected a Keras schedule or a function of the epoch beside PyTorch's.")
-    return theirs, own
+    places = [names.index(key) for key in keys] if keys else list(range(len(names)))
+    if len(names) > 1 and by_position == 1 and not open_ended:
+        if keys:
+            return lambda tensors: ([dict(zip(names, tensors, strict=True))], {})
+        return lambda tensors: ([list(tensors)], {})
+    return lambda tensors: ([tensors[i] for i in places], {})
 
 
 def read_batch(name: str, value: Any) -> np.ndarray:
@@ -192,36 +112,54 @@ def _layouts(x: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def arrange_batch(module: torch.nn.Module, model: keras.Model, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def arrange_batch(
+    module: torch.nn.Module, model: keras.Model, arrays: Sequence[np.ndarray], names: Sequence[str], arrange: Arrange
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The batch in the layouts of both sides.
 
     Args:
         module: the original, which is tried on the layouts.
-        model: the port, whose input has a shape.
-        x: the batch in either layout.
+        model: the port, whose inputs have shapes.
+        arrays: the batch, each input in either layout.
+        names: of the inputs.
+        arrange: how the module takes them.
 
     Raises:
-        ValueError: no layout of `x` fits.
+        ValueError: no layout fits.
     """
-    shape = model.inputs[0].shape
-    fitting = [a for a in _layouts(x) if _fits(a.shape, shape)]
-    if not fitting:
-        raise ValueError(f"x has the shape {x.shape}, which doesn't fit the model's input {tuple(shape)}.")
+    shapes = [tuple(tensor.shape) for tensor in model.inputs]
+    for name, x, shape in zip(names, arrays, shapes, strict=True):
+        if not any(_fits(a.shape, shape) for a in _layouts(x)):
+            label, of_it = ("x", "") if len(names) == 1 else (f"x[{name!r}]", f" {name!r}")
+            raise ValueError(f"{label} has the shape {x.shape}, which doesn't fit the model's input{of_it} {shape}.")
+    moves = _moves(model)
     problem: Exception | None = None
-    tried = _layouts(x)
-    if x.ndim == 4 and x.shape[-1] == 3 and not _moves(model):
-        tried.insert(0, np.moveaxis(x, -1, 1))  # a linear layer would take colour images in any order
-    for theirs in tried:
+    for theirs in itertools.product(*[_layouts_of_module(x, moves) for x in arrays]):
         try:
-            _try(module, theirs)
+            _try(module, theirs, arrange)
         except Exception as error:  # of any operation in the module
             problem = problem or error
             continue
-        if theirs is x and x.ndim > 3 and not _moves(model):
-            moved = [a for a in (np.moveaxis(x, 1, -1),) if _fits(a.shape, shape)]
-            return theirs, np.ascontiguousarray((moved or fitting)[0])
-        return np.ascontiguousarray(theirs), np.ascontiguousarray(fitting[0])
-    raise ValueError(f"The module doesn't take x of shape {x.shape}: {problem}") from problem
+        own = [_own_layout(*each, moves) for each in zip(arrays, theirs, shapes, strict=True)]
+        return [np.ascontiguousarray(a) for a in theirs], [np.ascontiguousarray(a) for a in own]
+    given = ", ".join(str(x.shape) for x in arrays)
+    raise ValueError(f"The module doesn't take x of shape {given}: {problem}") from problem
+
+
+def _layouts_of_module(x: np.ndarray, moves: bool) -> list[np.ndarray]:
+    tried = _layouts(x)
+    if x.ndim == 4 and x.shape[-1] == 3 and not moves:
+        tried.insert(0, np.moveaxis(x, -1, 1))  # a linear layer would take colour images in any order
+    return tried
+
+
+def _own_layout(x: np.ndarray, theirs: np.ndarray, shape: tuple[int | None, ...], moves: bool) -> np.ndarray:
+    """The input in the model's layout, where the module takes it as `theirs`."""
+    if theirs is x and x.ndim > 3 and not moves:
+        moved = np.moveaxis(x, 1, -1)
+        if _fits(moved.shape, shape):
+            return moved
+    return next(a for a in _layouts(x) if _fits(a.shape, shape))
 
 
 def _moves(model: keras.Model) -> bool:
@@ -236,12 +174,13 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     return len(shape) == len(wanted) and all(w in (None, n) for n, w in zip(shape, wanted, strict=True))
 
 
-def _try(module: torch.nn.Module, x: np.ndarray) -> None:
+def _try(module: torch.nn.Module, arrays: Sequence[np.ndarray], arrange: Arrange) -> None:
     before = {m: m.training for m in module.modules()}
     module.eval()
     try:
         with torch.no_grad():
-            module(to_tensor(x, _float_of(module)))
+            args, kwargs = arrange([to_tensor(x, _float_of(module)) for x in arrays])
+            module(*args, **kwargs)
     finally:
         for m, mode in before.items():
             m.training = mode
@@ -257,20 +196,81 @@ def to_tensor(array: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
     return tensor.to(dtype if array.dtype.kind == "f" else torch.int64)
 
 
-def arrange_targets(y: np.ndarray, torch_output: np.ndarray, keras_shape: tuple[int | None, ...]) -> tuple:
+def pair_outputs(names: Sequence[str], model: keras.Model) -> list[Target]:
+    """The outputs of both sides: by name where the names agree, else in their order.
+
+    Args:
+        names: of the module's outputs, in the order in which it returns them; of a single one, empty.
+        model: the port.
+
+    Raises:
+        ValueError: one side has more outputs.
+    """
+    graph = graph_of(model)
+    own = name_tensors(graph.output, graph.output_names)
+    if len(names) != len(own):
+        raise ValueError(
+            f"The module returns {len(names)} tensor{'s' * (len(names) > 1)}, the model {model.name!r} {len(own)}; "
+            "expected the same outputs on both sides. Leave out those that only one side has."
+        )
+    if len(names) == 1:
+        return [Target("", 0, tuple({*names, *own, *graph.output_names}))]
+    for known in (own, graph.output_names):
+        if set(names) == set(known):
+            places = [list(known).index(name) for name in names]
+            break
+    else:
+        places = list(range(len(names)))
+    return [
+        Target(own[place] if name.isdigit() else name, place, (name, own[place], graph.output_names[place]))
+        for name, place in zip(names, places, strict=True)
+    ]
+
+
+def read_targets(y: Any, targets: Sequence[Target], count: int) -> list[np.ndarray | None]:
+    """The batch's targets, one array for each output; None where there is none.
+
+    Raises:
+        ValueError: there is not one for each output, or it has another length than the batch.
+    """
+    if y is None:
+        return [None] * len(targets)
+    if len(targets) > 1 and not isinstance(y, Mapping | list | tuple):
+        raise ValueError(
+            f"y is of type {type(y).__name__}; expected a list or a dict of {len(targets)} arrays, one for each output."
+        )
+    several = len(targets) > 1 or isinstance(y, Mapping)
+    found: list[np.ndarray | None] = []
+    for target, value in zip(targets, pick(y, targets, "y") if several else [y], strict=True):
+        label = f"y[{target.name!r}]" if target.name else "y"
+        array = None if value is None else read_batch(label, value)
+        if array is not None and len(array) != count:
+            raise ValueError(f"{label} has {len(array)} targets; expected {count}, one per example of x.")
+        found.append(array)
+    return found
+
+
+def arrange_targets(
+    y: np.ndarray | None, torch_output: np.ndarray, keras_shape: tuple[int | None, ...]
+) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Targets in the layouts of both outputs: images are moved as the outputs are, everything else stays.
 
     Args:
-        y: targets in either layout.
+        y: targets in either layout; None if there are none.
         torch_output: PyTorch's output.
         keras_shape: the shape of Keras's output.
+
+    Returns:
+        PyTorch's and Keras's.
     """
-    if y.shape == torch_output.shape:
-        moved = np.moveaxis(y, 1, -1)
-        own = moved if y.ndim > 3 and _fits(moved.shape, keras_shape) else y
-        return y, own if _fits(own.shape, keras_shape) or own.ndim != len(keras_shape) else y.reshape(len(y), -1)
-    if y.ndim > 3 and np.moveaxis(y, -1, 1).shape == torch_output.shape:
-        return np.ascontiguousarray(np.moveaxis(y, -1, 1)), y
-    if y.size == torch_output.size:
-        return y.reshape(torch_output.shape), y
-    return y, y
+    theirs = own = y
+    if y is not None and y.shape == torch_output.shape:
+        moved = np.moveaxis(y, 1, -1) if y.ndim > 3 else y
+        own = moved if _fits(moved.shape, keras_shape) else y
+        if own.ndim == len(keras_shape) and not _fits(own.shape, keras_shape):
+            own = y.reshape(len(y), -1)
+    elif y is not None and y.ndim > 3 and np.moveaxis(y, -1, 1).shape == torch_output.shape:
+        theirs = np.ascontiguousarray(np.moveaxis(y, -1, 1))
+    elif y is not None and y.size == torch_output.size:
+        theirs = y.reshape(torch_output.shape)
+    return theirs, own

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ from kerasnets._internal import keras_private
 from kerasnets._internal.arrays import to_numpy
 from kerasnets.verify.compare.calls import Call
 from kerasnets.verify.compare.keras_settings import describe, describe_activation, inner
+from kerasnets.verify.compare.port import graph_of, name_tensors
 
 #: Layers whose activation becomes a call of its own, as it is in PyTorch.
 _FUSED = (keras.layers.Dense, keras.layers.EinsumDense)
@@ -59,13 +60,13 @@ def copy_model(model: keras.Model, dtype: str) -> keras.Model:
                 f"float32 needs; expected a get_config that its constructor takes. ({error})"
             ) from error
 
-    inputs = [
-        keras.Input(batch_shape=x.shape, dtype=dtype if "float" in x.dtype else x.dtype, name=f"input_of_the_copy_{i}")
-        for i, x in enumerate(model.inputs)
+    graph = graph_of(model)
+    names = name_tensors(graph.input, [f"input_of_the_copy_{i}" for i in range(len(model.inputs))])
+    inputs = [  # Keras wants the names of a dict's keys
+        keras.Input(batch_shape=x.shape, dtype=dtype if "float" in x.dtype else x.dtype, name=name)
+        for x, name in zip(model.inputs, names, strict=True)
     ]
-    given = keras.tree.pack_sequence_as(model._inputs_struct if hasattr(model, "_inputs_struct") else inputs[0], inputs)
-    graph = keras_private.graph_of(model) if isinstance(model, keras.Sequential) else model
-    assert graph is not None  # check_model
+    given = keras.tree.pack_sequence_as(graph.input, inputs)
     copied = keras.models.clone_model(
         graph, input_tensors=given, clone_function=copy_layer, recursive=True, call_function=None
     )
@@ -108,12 +109,16 @@ class KerasCall(Call):
     layer: Any = None
 
 
-def list_calls(model: keras.Model) -> tuple[list[KerasCall], tuple[int, int]]:
-    """The calls of a Functional or Sequential model, those of nested models included, and where its output is."""
+def list_calls(model: keras.Model) -> tuple[list[KerasCall], list[tuple[int, int]]]:
+    """The calls of a Functional or Sequential model, those of nested models included, and where its outputs are."""
     calls: list[KerasCall] = []
-    inputs = [(-1, i) for i in range(len(model.inputs))]
-    (output, *_) = _follow(model, inputs, "", calls)
-    return calls, output
+    places = _follow(model, places_of_inputs(len(model.inputs)), "", calls)
+    return calls, places
+
+
+def places_of_inputs(count: int) -> list[tuple[int, int]]:
+    """Where the values of a model's inputs are: before the calls."""
+    return [(-1 - i, 0) for i in range(count)]
 
 
 def _follow(model: keras.Model, inputs: list[tuple[int, int]], prefix: str, calls: list[KerasCall]) -> list:
@@ -195,7 +200,7 @@ def run_call(call: KerasCall, values: dict[tuple[int, int], Any], training: bool
 
 def run_calls(
     calls: list[KerasCall],
-    x: Any,
+    x: Sequence[Any],
     training: bool = False,
     replace: Callable[[int, KerasCall, list[Any], dict[tuple[int, int], Any]], list[Any]] | None = None,
 ) -> dict[tuple[int, int], np.ndarray]:
@@ -203,7 +208,7 @@ def run_calls(
 
     Args:
         calls: of :func:`list_calls`.
-        x: a batch in the model's layout.
+        x: a batch in the model's layout, one tensor for each input.
         training: the mode.
         replace: called with each call's position, the call, its outputs and the values so far; what it returns is
             used instead of the outputs.
@@ -211,7 +216,7 @@ def run_calls(
     Returns:
         Where → value, as arrays.
     """
-    values: dict[tuple[int, int], Any] = {(-1, 0): x}
+    values: dict[tuple[int, int], Any] = dict(zip(places_of_inputs(len(x)), x, strict=True))
     for index, call in enumerate(calls):
         outputs = run_call(call, values, training)
         if replace is not None:

@@ -12,7 +12,8 @@ from torch.nn import functional
 from kerasnets import losses
 from kerasnets._internal.arrays import to_numpy
 from kerasnets.verify.compare.finding import Finding, write_number
-from kerasnets.verify.compare.inputs import Port, to_tensor
+from kerasnets.verify.compare.inputs import to_tensor
+from kerasnets.verify.compare.port import Target
 from kerasnets.verify.compare.runs import copy_loss
 
 #: Largest relative difference of two losses of one output.
@@ -31,39 +32,48 @@ _SETTINGS = {
 }
 
 
-def find_loss_causes(port: Port, output: np.ndarray, keras_output: np.ndarray) -> list[Finding]:
+def find_loss_causes(target: Target, output: np.ndarray, keras_output: np.ndarray) -> list[Finding]:
     """Compare the losses of the same output, in float64.
 
     Args:
-        port: what is compared.
+        target: the output's losses and targets.
         output: PyTorch's output.
         keras_output: the same numbers in Keras's layout.
 
     Returns:
         A finding if the losses differ.
     """
-    if port.losses is None or port.y is None:
+    if target.losses is None or target.y is None:
         return []
-    theirs, ours = port.losses
-    tensor, y = torch.from_numpy(output.astype("float64")), to_tensor(port.y, torch.float64)
+    theirs, ours = target.losses
+    tensor, y = torch.from_numpy(output.astype("float64")), to_tensor(target.y, torch.float64)
     expected = _to_double(theirs)(tensor, y).detach().numpy()
     try:
-        actual = to_numpy(copy_loss(ours)(_target(port), keras.ops.convert_to_tensor(keras_output, dtype="float64")))
+        actual = to_numpy(
+            copy_loss(ours)(_convert_targets(target), keras.ops.convert_to_tensor(keras_output, dtype="float64"))
+        )
     except Exception as error:  # of any loss, on any backend
         text = f"Keras's loss doesn't take these outputs and targets: {error}"
-        return [Finding("loss", "loss", text, _mend(theirs), difference=float("inf"))]
+        return [Finding("loss", target.loss, text, _mend(theirs), difference=float("inf"))]
+    if not isinstance(ours, keras.losses.Loss):
+        actual = actual.mean()  # as compile() does with a name or a function
     names = [name for name, value in (("PyTorch's", expected), ("Keras's", actual)) if value.ndim]
     if len(names) == 1:
         shape = (actual if actual.ndim else expected).shape
         text = f"{names[0]} loss has no reduction, its values have the shape {shape}"
-        return [Finding("loss", "loss", f"reduction: {text}", _mend(theirs), difference=float("inf"))]
-    difference = float(np.abs(actual.mean() - expected.mean()) / (np.abs(expected.mean()) or 1.0))
-    causes = [] if difference <= BOUND else _name_causes(port, tensor, y, actual.mean(), expected.mean())
+        return [Finding("loss", target.loss, f"reduction: {text}", _mend(theirs), difference=float("inf"))]
+    number = float(actual.mean())
+    if target.weight != 1.0 and abs(number - expected.mean()) <= BOUND * abs(expected.mean()):
+        text = f"its weight in compile(loss_weights=…) is {target.weight:g}, PyTorch's loss has none"
+        return [Finding("loss", target.loss, text, "weigh both or neither", difference=abs(target.weight - 1.0))]
+    number *= target.weight
+    difference = float(np.abs(number - expected.mean()) / (np.abs(expected.mean()) or 1.0))
+    causes = [] if difference <= BOUND else _name_causes(target.losses, tensor, y, number, expected.mean())
     known = bool(causes)
     if not known and difference > BOUND:
-        causes = [f"is {write_number(float(actual.mean()))}, PyTorch's is {write_number(float(expected.mean()))}"]
+        causes = [f"is {write_number(number)}, PyTorch's is {write_number(float(expected.mean()))}"]
     return [
-        Finding("loss", "loss", cause, _mend(theirs), type(theirs).__name__, difference, known=known)
+        Finding("loss", target.loss, cause, _mend(theirs), type(theirs).__name__, difference, known=known)
         for cause in causes
     ]
 
@@ -72,8 +82,8 @@ def _to_double(loss: Any) -> Any:
     return copy.deepcopy(loss).double() if isinstance(loss, torch.nn.Module) else loss
 
 
-def _target(port: Port) -> Any:
-    y = port.keras_y
+def _convert_targets(target: Target) -> Any:
+    y = target.keras_y
     assert y is not None
     return keras.ops.convert_to_tensor(y, dtype="float64" if y.dtype.kind == "f" else None)
 
@@ -98,10 +108,11 @@ def _write(value: Any) -> str:
     return repr([round(v, 6) for v in value.tolist()] if isinstance(value, torch.Tensor) else value)
 
 
-def _name_causes(port: Port, output: torch.Tensor, y: torch.Tensor, actual: float, expected: float) -> list[str]:
+def _name_causes(
+    pair: tuple[Any, Any], output: torch.Tensor, y: torch.Tensor, actual: float, expected: float
+) -> list[str]:
     """What Keras's loss computes instead: the first variants of PyTorch's loss that give its number."""
-    assert port.losses is not None
-    for text, value in _variants(port.losses[0], output, y):
+    for text, value in _variants(pair[0], output, y):
         if np.isfinite(value) and abs(value - actual) <= 1e-5 * max(abs(actual), 1e-12):
             return [text]
     ratio = actual / expected if expected else 0.0
@@ -116,13 +127,11 @@ def _name_causes(port: Port, output: torch.Tensor, y: torch.Tensor, actual: floa
         return [f"it is {round(ratio)} times PyTorch's: another reduction or factor"]
     if abs(1 / ratio - round(1 / ratio)) < 1e-6 and round(1 / ratio) > 1:
         return [f"it is a {round(1 / ratio)}th of PyTorch's: another reduction or factor"]
-    return _compare_configs(port)
+    return _compare_configs(*pair)
 
 
-def _compare_configs(port: Port) -> list[str]:
+def _compare_configs(theirs: Any, ours: Any) -> list[str]:
     """Settings of the two losses that differ, where no variant gives Keras's number."""
-    assert port.losses is not None
-    theirs, ours = port.losses
     config = ours.get_config() if isinstance(ours, keras.losses.Loss) else {}
     smoothing = getattr(theirs, "label_smoothing", 0.0)
     found = []

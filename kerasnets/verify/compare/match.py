@@ -160,7 +160,7 @@ def _follow_graph(
     sources = {j: sources_of(list(ours), j, right_ends) for j in range(len(ours))}
     for i in _left(theirs, pairs, 0, kinds):
         known = {k: j for k, (j, _) in pairs.items()}
-        wanted = {known.get(k, -2) if k >= 0 else -1 for k in sources_of(list(theirs), i, left_ends)}
+        wanted = {known.get(k) if k >= 0 else k for k in sources_of(list(theirs), i, left_ends)}
         scored = [
             (len(wanted & sources[j]) / len(wanted | sources[j]), _likeness(theirs[i], ours[j]), -j)
             for j in _left(ours, pairs, 1, kinds)

@@ -13,8 +13,9 @@ import torch
 from kerasnets import backend
 from kerasnets._internal.arrays import to_numpy
 from kerasnets.verify.compare.calls import Call
-from kerasnets.verify.compare.inputs import Port, to_tensor
+from kerasnets.verify.compare.inputs import to_tensor
 from kerasnets.verify.compare.keras_side import KerasCall, run_calls
+from kerasnets.verify.compare.port import Arrange, Port
 from kerasnets.verify.compare.torch_side import WithoutDropout, copy_module, record, remove_dropout
 from kerasnets.verify.parity.original import threads
 
@@ -43,12 +44,12 @@ VARIANTS = (Variant(threads=2), Variant(nudge=1), Variant(nudge=2), Variant(nudg
 
 @dataclasses.dataclass
 class TorchRun:
-    """PyTorch's values, and the calls of the run in evaluation mode."""
+    """PyTorch's values, the calls of both runs, and the outputs in evaluation mode with the calls that made them."""
 
     calls: list[Call]
     training_calls: list[Call]
-    output: np.ndarray
-    last: int
+    outputs: list[np.ndarray]
+    makers: list[int]
     values: Values
 
 
@@ -57,21 +58,43 @@ def projection(shape: Sequence[int]) -> np.ndarray:
     return np.random.default_rng(0).normal(size=tuple(shape)) / np.prod(shape)
 
 
+def run_once(module: torch.nn.Module, x: Sequence[np.ndarray], arrange: Arrange) -> dict[str, np.ndarray]:
+    """The outputs of a copy of the module by name, in evaluation mode and float32."""
+    with torch.no_grad():
+        recorded = record(copy_module(module, "float32"), _to_tensors(x, torch.float32), arrange, training=False)
+    return {name: tensor.numpy() for name, tensor in recorded.outputs.items()}
+
+
+def _to_tensors(x: Sequence[np.ndarray], dtype: torch.dtype, channels_last: bool = False) -> list[torch.Tensor]:
+    tensors = [to_tensor(array, dtype) for array in x]
+    if channels_last:
+        tensors = [t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for t in tensors]
+    return tensors
+
+
 def run_original(port: Port, dtype: str, variant: Variant = PLAIN) -> TorchRun:
-    """Run the original once in evaluation and once in training mode, without dropout, on a copy."""
+    """Run the original once in evaluation and once in training mode, without dropout, on a copy.
+
+    Raises:
+        TypeError: the module returns other outputs in training mode.
+    """
     module = copy_module(port.module, dtype)
     if variant.nudge:
         _nudge(module, variant.nudge)
-    x = to_tensor(port.x, getattr(torch, dtype))
     if variant.channels_last:
         module.to(memory_format=torch.channels_last)
-        x = x.contiguous(memory_format=torch.channels_last)
+    x = _to_tensors(port.x, getattr(torch, dtype), variant.channels_last)
     with threads(variant.threads):
-        evaluated = record(module, x, training=False)
+        evaluated = record(module, x, port.arrange, training=False)
         remove_dropout(module)
         with WithoutDropout():
-            trained = record(module, x, training=True)
-        loss = torch_loss(port, trained.output)
+            trained = record(module, x, port.arrange, training=True)
+        if list(trained.outputs) != list(evaluated.outputs):
+            raise TypeError(
+                f"The module returns {len(trained.outputs)} tensors in training mode and {len(evaluated.outputs)} in "
+                "evaluation mode; expected the same outputs. Leave out its auxiliary outputs."
+            )
+        loss = torch_loss(port, list(trained.outputs.values()))
         loss.backward()
     state = module.state_dict()
     values: Values = {
@@ -81,10 +104,11 @@ def run_original(port: Port, dtype: str, variant: Variant = PLAIN) -> TorchRun:
         "gradients": {n: p.grad.numpy().copy() for n, p in module.named_parameters() if p.grad is not None},
         "buffers": {n: to_numpy(v).copy() for n, v in state.items() if "running_" in n},
     }
-    output = evaluated.output.detach().numpy()
-    values["outputs"]["output"] = output
-    values["training mode"]["output"] = trained.output.detach().numpy()
-    return TorchRun(evaluated.calls, trained.calls, output, evaluated.last, values)
+    outputs = [tensor.detach().numpy() for tensor in evaluated.outputs.values()]
+    for target, value, in_training in zip(port.targets, outputs, trained.outputs.values(), strict=True):
+        values["outputs"][target.output] = value
+        values["training mode"][target.output] = in_training.detach().numpy()
+    return TorchRun(evaluated.calls, trained.calls, outputs, evaluated.makers, values)
 
 
 def _nudge(module: torch.nn.Module, seed: int) -> None:
@@ -92,20 +116,29 @@ def _nudge(module: torch.nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in module.parameters():
-            up = torch.rand(p.shape, generator=generator) < 0.5
-            p.copy_(torch.nextafter(p, torch.where(up, torch.inf, -torch.inf).to(p.dtype)))
+            p.copy_(nudge(p, generator))
 
 
-def torch_loss(port: Port, output: torch.Tensor) -> torch.Tensor:
-    """The loss of an output; without a loss, a fixed combination of its numbers."""
-    if port.losses is None:
-        return (output * torch.from_numpy(projection(output.shape)).to(output.dtype)).sum()
-    assert port.y is not None  # compare() checks it
-    loss = copy.deepcopy(port.losses[0])
-    if isinstance(loss, torch.nn.Module):
-        loss = loss.to(output.dtype)
-    value = loss(output, to_tensor(port.y, output.dtype))
-    return value.mean() if value.ndim else value
+def nudge(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A tensor whose numbers are moved up or down by one rounding, at random."""
+    up = torch.rand(tensor.shape, generator=generator) < 0.5
+    return torch.nextafter(tensor, torch.where(up, torch.inf, -torch.inf).to(tensor.dtype))
+
+
+def torch_loss(port: Port, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The sum of the outputs' losses; without losses, of a fixed combination of their numbers."""
+    total: Any = 0.0
+    for target, output in zip(port.targets, outputs, strict=True):
+        if target.losses is not None:
+            assert target.y is not None  # compare() checks it
+            loss = copy.deepcopy(target.losses[0])
+            if isinstance(loss, torch.nn.Module):
+                loss = loss.to(output.dtype)
+            value = loss(output, to_tensor(target.y, output.dtype))
+            total = total + (value.mean() if value.ndim else value)
+        elif not port.has_losses:
+            total = total + (output * torch.from_numpy(projection(output.shape)).to(output.dtype)).sum()
+    return total
 
 
 def copy_loss(loss: Any) -> Any:
@@ -123,44 +156,54 @@ def reduce(value: Any) -> Any:
     return keras.ops.sum(value) / int(np.prod(value.shape)) if len(value.shape) else value
 
 
-def keras_loss(port: Port, factors: np.ndarray, dtype: str) -> Callable[[Any], Any]:
-    """A function of Keras's output: the loss, or the combination of :func:`torch_loss`.
+def keras_loss(port: Port, factors: Sequence[np.ndarray], dtype: str) -> Callable[[Any], Any]:
+    """A function of Keras's outputs: the sum of the losses, or the combination of :func:`torch_loss`.
 
     Args:
         port: what is compared.
-        factors: :func:`projection` in Keras's layout.
+        factors: :func:`projection` of each output, in Keras's layout; needed without losses.
         dtype: Keras's float type.
     """
-    if port.losses is None:
-        return lambda output: keras.ops.sum(output * keras.ops.convert_to_tensor(factors, dtype=dtype))
-    loss, y = copy_loss(port.losses[1]), port.keras_y
-    target = keras.ops.convert_to_tensor(y, dtype=dtype if y is not None and y.dtype.kind == "f" else None)
-    return lambda output: reduce(loss(target, output))
+
+    def value_of(outputs: Any) -> Any:
+        outputs, total = keras.tree.flatten(outputs), 0.0
+        for i, target in enumerate(port.targets):
+            output = outputs[target.place]
+            if (loss := losses[i]) is not None:
+                y = target.keras_y
+                given = keras.ops.convert_to_tensor(y, dtype=dtype if y is not None and y.dtype.kind == "f" else None)
+                total = total + target.weight * reduce(loss(given, output))
+            elif not port.has_losses:
+                total = total + keras.ops.sum(output * keras.ops.convert_to_tensor(factors[i], dtype=dtype))
+        return total
+
+    losses = [copy_loss(target.losses[1]) if target.losses else None for target in port.targets]
+    return value_of
 
 
 def run_port(
-    model: keras.Model, calls: list[KerasCall], x: np.ndarray, value_of: Callable, load: Callable[[], object]
+    model: keras.Model, calls: list[KerasCall], x: Sequence[np.ndarray], value_of: Callable, load: Callable[[], object]
 ) -> tuple[dict, dict, Any, list[np.ndarray], list[np.ndarray]]:
     """Run the port once in inference and once in training mode, without dropout.
 
     Args:
         model: a copy of the port.
         calls: its calls.
-        x: the batch.
-        value_of: the loss, a function of the output.
+        x: the batch, one array for each input.
+        value_of: the loss, a function of the outputs.
         load: sets PyTorch's weights.
 
     Returns:
         Values in inference and in training by place, the loss, the gradient of each trainable variable, and the
         non-trainable variables after the step.
     """
-    tensor = keras.ops.convert_to_tensor(x)
+    tensors = [keras.ops.convert_to_tensor(array) for array in x]
     load()
-    inference = run_calls(calls, tensor, training=False)
-    training = run_calls(calls, tensor, training=True)
+    inference = run_calls(calls, tensors, training=False)
+    training = run_calls(calls, tensors, training=True)
     buffers = [to_numpy(v).copy() for v in model.non_trainable_variables]
     load()
-    loss, gradients = _differentiate(model, value_of, tensor)
+    loss, gradients = _differentiate(model, value_of, keras.tree.pack_sequence_as(model.input, tensors))
     load()
     return inference, training, to_numpy(loss), [dense(g) for g in gradients], buffers
 

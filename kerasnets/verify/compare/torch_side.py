@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from kerasnets.verify.compare.calls import Call
+from kerasnets.verify.compare.port import Arrange
 from kerasnets.verify.compare.torch_settings import describe_function, describe_module
 
 #: Modules of ``torch.nn`` that only call others.
@@ -54,12 +55,12 @@ class Recorder(TorchFunctionMode):
         self._inside = 0
 
     def start(self, *inputs: torch.Tensor) -> None:
-        """Name the module's inputs."""
-        self._made.update((id(x), -1) for x in inputs)
+        """Name the module's inputs: −1, −2 and so on."""
+        self._made.update((id(x), -1 - i) for i, x in enumerate(inputs))
         self._alive.extend(inputs)
 
     def maker_of(self, tensor: torch.Tensor) -> int:
-        """The call that made a tensor; −1 for the input."""
+        """The call that made a tensor; −1, −2 … for an input."""
         return self._made.get(id(tensor), len(self.calls) - 1)
 
     def enter(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -168,24 +169,31 @@ def copy_module(module: nn.Module, dtype: str) -> nn.Module:
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
-    """A run's calls in their order, the output with its gradient's graph, and the call that made it."""
+    """A run's calls in their order.
+
+    Attributes:
+        calls: the calls.
+        outputs: name → tensor with its gradient's graph; the name of a single output is empty.
+        makers: the call that made each output.
+    """
 
     calls: list[Call]
-    output: torch.Tensor
-    last: int
+    outputs: dict[str, torch.Tensor]
+    makers: list[int]
 
 
-def record(module: nn.Module, x: torch.Tensor, training: bool) -> Recorded:
+def record(module: nn.Module, x: Sequence[torch.Tensor], arrange: Arrange, training: bool) -> Recorded:
     """Run a module and record its calls.
 
     Args:
         module: the module; its mode is as before afterwards.
-        x: a batch in the module's layout.
+        x: its inputs in its layout, in the order of the port's.
+        arrange: how ``forward`` takes them.
         training: the mode to run in.
 
     Raises:
         ControlFlowError: the module's ``forward`` reads a number out of a tensor.
-        TypeError: it returns something else than a tensor.
+        TypeError: it returns something else than tensors.
     """
     before = {m: m.training for m in module.modules()}
     module.train(training)
@@ -195,18 +203,41 @@ def record(module: nn.Module, x: torch.Tensor, training: bool) -> Recorded:
         if is_leaf(child):
             handles.append(child.register_forward_pre_hook(recorder.enter, with_kwargs=True))
             handles.append(child.register_forward_hook(_leave(recorder, name), with_kwargs=True))
-    recorder.start(x)
+    recorder.start(*x)
+    args, kwargs = arrange(x)
     try:
         with recorder:
-            output = module(x)
+            output = module(*args, **kwargs)
     finally:
         for handle in handles:
             handle.remove()
         for m, mode in before.items():
             m.training = mode
-    if not isinstance(output, torch.Tensor):
-        raise TypeError(f"The module's forward returns a {type(output).__name__}; expected one tensor.")
-    return Recorded(recorder.calls, output, recorder.maker_of(output))
+    outputs = dict(name_outputs(output))
+    return Recorded(recorder.calls, outputs, [recorder.maker_of(tensor) for tensor in outputs.values()])
+
+
+def name_outputs(value: Any, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """What a module returns as names and tensors: the keys of a dict or named tuple, or numbers.
+
+    Raises:
+        TypeError: there is something else than tensors in it.
+    """
+    if isinstance(value, torch.Tensor):
+        yield prefix, value
+        return
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, list | tuple):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping) or not value:
+        raise TypeError(
+            f"The module's forward returns a {type(value).__name__}; expected a tensor, or a list, tuple or dict of "
+            "tensors."
+        )
+    for key, part in value.items():
+        if part is not None:  # an auxiliary output that is left out in evaluation mode
+            yield from name_outputs(part, f"{prefix}.{key}".lstrip("."))
 
 
 def _leave(recorder: Recorder, name: str):
