@@ -1,6 +1,5 @@
 """The public functions: ``kerasnets.compare`` and ``kerasnets.assert_same``."""
 
-import dataclasses
 from collections.abc import Collection
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from kerasnets._internal.arguments import check_integer
 from kerasnets.verify.compare.comparison import compare_port
 from kerasnets.verify.compare.finding import CHECKS
-from kerasnets.verify.compare.inputs import arrange_batch, arrange_targets, pair_outputs, read_inputs, read_targets
+from kerasnets.verify.compare.inputs import add_targets, arrange_batch, pair_outputs, read_inputs
 from kerasnets.verify.compare.pairs import read_losses, read_optimizers, read_scheduler
 from kerasnets.verify.compare.port import Port, check_sides
 from kerasnets.verify.compare.report import Report
@@ -75,18 +74,10 @@ def compare(
     steps = check_integer("steps_per_epoch", steps_per_epoch)
     theirs, own = arrange_batch(module, model, arrays, names, arrange)
     outputs = run_once(module, theirs, arrange)
-    targets = pair_outputs(list(outputs), model)
-    losses = read_losses(loss, model, targets)
+    losses = read_losses(loss, model, pair_outputs(list(outputs), model))
     optimizers = read_optimizers(optimizer, module, model)
     schedulers = read_scheduler(scheduler, optimizers)
-    if any(pair is not None for pair, _ in losses) and y is None:
-        raise ValueError("loss is given with y=None; expected the targets of the batch as y.")
-    given = read_targets(y, targets, len(arrays[0]))
-    for i, (target, (pair, weight), value) in enumerate(zip(targets, losses, outputs.values(), strict=True)):
-        if pair is not None and given[i] is None:
-            raise ValueError(f"{target.loss}: y has no targets for it; expected one array for each output with a loss.")
-        their_y, own_y = arrange_targets(given[i], value, tuple(model.outputs[target.place].shape))
-        targets[i] = dataclasses.replace(target, losses=pair, weight=weight, y=their_y, keras_y=own_y)
+    targets = add_targets(losses, y, outputs, model, len(arrays[0]))
     return compare_port(Port(module, model, theirs, own, names, arrange, targets, optimizers, schedulers, steps))
 
 

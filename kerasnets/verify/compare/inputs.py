@@ -1,5 +1,6 @@
 """Each side's batch in its own layout: inputs and targets."""
 
+import dataclasses
 import inspect
 import itertools
 from collections.abc import Mapping, Sequence
@@ -227,26 +228,39 @@ def pair_outputs(names: Sequence[str], model: keras.Model) -> list[Target]:
     ]
 
 
-def read_targets(y: Any, targets: Sequence[Target], count: int) -> list[np.ndarray | None]:
-    """The batch's targets, one array for each output; None where there is none.
+def add_targets(
+    targets: Sequence[Target], y: Any, outputs: Mapping[str, np.ndarray], model: keras.Model, count: int
+) -> list[Target]:
+    """The outputs with their targets, in the layouts of both sides.
+
+    Args:
+        targets: the outputs.
+        y: the argument.
+        outputs: the module's outputs, in the same order.
+        model: the port.
+        count: the number of examples.
 
     Raises:
-        ValueError: there is not one for each output, or it has another length than the batch.
+        ValueError: `y` lacks the targets of a loss, hasn't one array for each output, or one of another length.
     """
-    if y is None:
-        return [None] * len(targets)
-    if len(targets) > 1 and not isinstance(y, Mapping | list | tuple):
+    if y is None and any(target.losses is not None for target in targets):
+        raise ValueError("loss is given with y=None; expected the targets of the batch as y.")
+    if y is not None and len(targets) > 1 and not isinstance(y, Mapping | list | tuple):
         raise ValueError(
             f"y is of type {type(y).__name__}; expected a list or a dict of {len(targets)} arrays, one for each output."
         )
     several = len(targets) > 1 or isinstance(y, Mapping)
-    found: list[np.ndarray | None] = []
-    for target, value in zip(targets, pick(y, targets, "y") if several else [y], strict=True):
+    given = pick(y, targets, "y") if several else [y]
+    found = []
+    for target, value, output in zip(targets, given, outputs.values(), strict=True):
         label = f"y[{target.name!r}]" if target.name else "y"
         array = None if value is None else read_batch(label, value)
+        if array is None and target.losses is not None:
+            raise ValueError(f"{target.loss}: y has no targets for it; expected an array for each output with a loss.")
         if array is not None and len(array) != count:
             raise ValueError(f"{label} has {len(array)} targets; expected {count}, one per example of x.")
-        found.append(array)
+        theirs, own = arrange_targets(array, output, tuple(model.outputs[target.place].shape))
+        found.append(dataclasses.replace(target, y=theirs, keras_y=own))
     return found
 
 

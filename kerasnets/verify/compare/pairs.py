@@ -1,5 +1,6 @@
 """The arguments that are pairs, PyTorch's and Keras's: losses, optimizers, schedulers."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -34,10 +35,8 @@ def _pair(name: str, given: Any, is_torch: Callable[[Any], bool], compiled: Any,
 # Losses
 
 
-def read_losses(
-    given: Any, model: keras.Model, targets: Sequence[Target]
-) -> list[tuple[tuple[Any, Any] | None, float]]:
-    """PyTorch's and Keras's loss of each output, and the weight of Keras's.
+def read_losses(given: Any, model: keras.Model, targets: Sequence[Target]) -> list[Target]:
+    """The outputs with PyTorch's and Keras's loss, and the weight of Keras's.
 
     Args:
         given: the argument.
@@ -49,20 +48,21 @@ def read_losses(
         ValueError: there is only one of a pair, or not one for each output.
     """
     if given is None:
-        return [(None, 1.0)] * len(targets)
+        return list(targets)
     compiled = getattr(model, "loss", None)
     if len(targets) == 1:
         parts = [keras.tree.flatten(part) for part in (given, compiled)]
         alone = parts[1][0] if len(parts[1]) == 1 else None
-        return [(_read_loss(parts[0][0] if len(parts[0]) == 1 else given, alone), 1.0)]
+        pair = _read_loss(parts[0][0] if len(parts[0]) == 1 else given, alone)
+        return [dataclasses.replace(targets[0], losses=pair)]
     theirs, own, weights = _split_losses(given, compiled, model)
     by_place = sorted(targets, key=lambda target: target.place)
-    keras_side = [pick(part, by_place, "loss") for part in (own, weights)]
+    own, weights = pick(own, by_place, "loss"), pick(weights, by_place, "loss_weights")
     found = []
     for target, loss in zip(targets, pick(theirs, targets, "loss"), strict=True):
-        other, weight = (side[target.place] for side in keras_side)
-        pair = None if loss is None and other is None else _read_loss((loss, other), None)
-        found.append((pair, 1.0 if weight is None else float(weight)))
+        pair, weight = (loss, own[target.place]), weights[target.place]
+        both = None if pair == (None, None) else _read_loss(pair, None)
+        found.append(dataclasses.replace(target, losses=both, weight=1.0 if weight is None else float(weight)))
     return found
 
 
