@@ -45,6 +45,18 @@ def train(name):
     return lambda value: training.train(**{**options, name: value})
 
 
+def compare(name):
+    module = torch.nn.Linear(4, 3)
+    model = keras.Sequential([keras.Input((4,)), layers.Linear(3)])
+    options = {
+        "x": X[:, 0, :4],
+        "y": Y % 3,
+        "loss": (torch.nn.CrossEntropyLoss(), losses.CrossEntropyLoss()),
+        "optimizer": (torch.optim.SGD(module.parameters(), 0.1), optimizers.SGD(0.1)),
+    }
+    return lambda value: kerasnets.assert_same(**{"module": module, "model": model, **options, name: value})
+
+
 #: What is called → the function of one wrong argument, and the wrong values.
 CALLS = {
     **{
@@ -112,6 +124,15 @@ CALLS = {
     "train, seed": (train("seed"), ["a", -1, 1.5, None]),
     "train, out": (train("out"), PATH),
     "train, callbacks": (train("callbacks"), ["a", [3]]),
+    "compare, module": (compare("module"), [*THING, None]),
+    "compare, model": (compare("model"), [*THING, None, small(), torch.nn.Linear(4, 3)]),
+    "compare, x": (compare("x"), ["a", 3, None, [], {}, {"b": X}, [X, X], X, X.astype("complex64"), X[:1, 0, :4]]),
+    "compare, y": (compare("y"), ["a", 3, None, [], {}, {"b": Y}, [Y, Y], Y[:3], X[0, 0]]),
+    "compare, loss": (compare("loss"), ["a", 3, [], {}, (3, 3), (torch.nn.MSELoss(),), {"b": 3}, object()]),
+    "compare, optimizer": (compare("optimizer"), ["a", 3, [], {}, (3, 3), optimizers.SGD(0.1), object()]),
+    "compare, scheduler": (compare("scheduler"), ["a", 3, [], {}, (3, 3), schedules.StepLR(0.1, step_size=2)]),
+    "compare, steps_per_epoch": (compare("steps_per_epoch"), COUNT),
+    "assert_same, ignore": (compare("ignore"), ["a", 3, [3], object()]),
     "confusion_matrix": (lambda value: plots.confusion_matrix(value, [1]), [[10**9], [-1], ["a"], [0, 1], None, 3, []]),
     "confusion_matrix, ax": (lambda value: plots.confusion_matrix(Y, Y, ax=value), THING),
     "show_images": (plots.show_images, ["a", None, 3, np.zeros((2, 2))]),

@@ -85,6 +85,43 @@ def test_layer_normalization():
     assert not same(numpy(keras.layers.LayerNormalization()(X)), expected, rtol=1e-4)
 
 
+def test_the_two_biases_of_an_lstm():
+    """PyTorch: two biases, from U(±1/√units). Stock: one, zeros but for the forget gate's ones."""
+    keras.utils.set_random_seed(0)
+    ours, stock = layers.LSTM(9), keras.layers.LSTM(9)
+    for layer in (ours, stock):
+        layer.build((None, 5, 4))
+    shapes = [tuple(p.shape[::-1]) for p in torch.nn.LSTM(4, 9).parameters()]
+    assert [tuple(w.shape) for w in ours.trainable_weights] == shapes
+    assert len(stock.trainable_weights) == 3
+    assert all(0.3 < np.abs(numpy(w)).max() <= 1 / 3 for w in ours.trainable_weights)
+    assert set(numpy(stock.trainable_weights[2]).tolist()) == {0.0, 1.0}
+
+
+def test_attention():
+    """PyTorch: one Xavier-uniform matrix for queries, keys and values. Stock: a Glorot-uniform tensor for each."""
+    original, ours = torch.nn.MultiheadAttention(16, 4), layers.MultiHeadAttention(4, 4)
+    stock, x = keras.layers.MultiHeadAttention(4, 4), np.ones((2, 3, 16), "float32")
+    for layer in (ours, stock):
+        layer(x, x)
+    sizes = [sorted(w.shape.numel() if hasattr(w.shape, "numel") else np.prod(w.shape) for w in side)
+             for side in (original.parameters(), ours.trainable_weights, stock.trainable_weights)]  # fmt: skip
+    assert sizes[0] == sizes[1] != sizes[2]
+    limit = np.sqrt(6 / (16 + 48))
+    for packed in (original.in_proj_weight.detach().numpy(), numpy(ours.in_proj_kernel)):
+        assert 0.9 * limit < np.abs(packed).max() <= limit
+    assert np.abs(numpy(stock.trainable_weights[0])).max() > 1.2 * limit
+
+
+def test_prelu():
+    """PyTorch: one slope, 0.25. Stock: one for each feature, 0."""
+    expected = torch.nn.PReLU()(torch.tensor(X)).detach().numpy()
+    assert same(numpy(layers.PReLU()(X)), expected)
+    stock = keras.layers.PReLU()
+    assert same(numpy(stock(X)), np.maximum(X, 0))
+    assert tuple(stock.alpha.shape) == (4,)
+
+
 def test_cross_entropy_takes_logits():
     """PyTorch's takes logits. Stock Keras's takes probabilities unless told otherwise."""
     expected = torch.nn.functional.cross_entropy(torch.tensor(X), torch.tensor(LABELS)).item()

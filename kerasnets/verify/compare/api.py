@@ -110,7 +110,7 @@ def assert_same(
         >>> x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
         >>> report = kerasnets.assert_same(module, model, x)
     """
-    names = [ignore] if isinstance(ignore, str) else list(ignore)
+    names = [ignore] if isinstance(ignore, str) or not isinstance(ignore, Collection) else list(ignore)
     for name in names:
         if name not in CHECKS:
             raise ValueError(f"ignore={name!r}: expected some of {', '.join(map(repr, CHECKS))}.")
