@@ -1,18 +1,20 @@
 """Many training steps on JAX as one compiled loop.
 
 Stock Keras dispatches every step separately and copies a batch from the host. Here the data lies on the device, and
-one dispatch runs any number of steps of Keras's own ``train_step``, each gathering its batch by an index order.
+one dispatch runs any number of steps of Keras's own ``train_step``, each gathering its batch by an index order. A step
+with one of XLA's convolutions is dispatched on its own on a CPU: inside a loop they compute on one thread.
 """
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 
-from kerasnets import layers
 from kerasnets._internal import keras_private
 from kerasnets.engine.labels import check_batch
 from kerasnets.engine.layer_patches import view
@@ -53,11 +55,14 @@ class Engine:
             rows, begin, end = source.rows_of_block(self.put)
             data = source.pack(source.leaves(self.put))
             program = self._program("predict" if kind == "predict" else f"{kind} block", kind, stock)
-            with _state_given_back(self.model, state):
+            with _state_given_back(self.model, state) as kept:
                 if kind == "predict":
                     return program(state, jax.tree.map(lambda a: a[rows[begin]], data))
                 # Keras may share one array between variables, such as a zero; a donated buffer must be given once.
-                return program(_distinct(state), data, rows, begin, end)
+                kept.state = _distinct(state)
+                for steps in program.split(kept.state, data, rows, begin, end):
+                    logs, kept.state = program(kept.state, data, rows, *steps)
+                return logs, kept.state
 
         return run
 
@@ -113,7 +118,7 @@ class Engine:
 
         return forward
 
-    def _program(self, name: str, kind: str, stock: Callable) -> Callable:
+    def _program(self, name: str, kind: str, stock: Callable) -> Any:
         """The compiled function of this name, made when stock Keras's was made."""
         if name not in self._programs or self._programs[name][0] is not stock:
             self._programs[name] = stock, self._made(name, kind)
@@ -129,23 +134,64 @@ class Engine:
             outputs, new = getattr(view(model, _call_of_here()), f"{kind}_step")(state, batch)
             return outputs, (state[0], new) if kind == "predict" else new
 
-        if name != f"{kind} block":
-            return jax.jit(step, donate_argnums=() if kind == "predict" else 0)
-
-        def block(state, data, rows, begin, end):
-            def body(i, state):
-                return step(state, jax.tree.map(lambda a: a[rows[i]], data))[1]
-
-            state = jax.lax.fori_loop(begin, end, body, state)
-            with keras.StatelessScope(list(zip(model.metrics_variables, state[-1], strict=True))):
-                logs = model.get_metrics_result()
-            return logs, state
-
-        return jax.jit(block, donate_argnums=0)
+        if name == f"{kind} block":
+            return _Block(model, step)
+        return jax.jit(step, donate_argnums=() if kind == "predict" else 0)
 
     def _has_patches(self) -> bool:
         call_of = _call_of_here()
         return any(call_of(layer) is not None for layer in keras_private.all_layers(self.model))
+
+
+class _Block:
+    """The compiled program of a block: many steps as a loop, or one.
+
+    Args:
+        model: the model, for the metrics after the steps.
+        step: the jitted step, a function of a state and a batch.
+    """
+
+    def __init__(self, model: keras.Model, step: Callable):
+        self.model, self.step = model, step
+        self._loop, self._single = (jax.jit(run, donate_argnums=0) for run in (self._run_loop, self._run_single))
+        self._alone: dict[Any, bool] = {}  # shapes of a batch → whether its steps are dispatched one by one
+
+    def split(self, state, data, rows, begin: int, end: int) -> list[tuple[int, ...]]:
+        """The numbers of the steps of each dispatch: ``(begin, end)`` of a loop, or ``(step,)``."""
+        shapes = rows.shape[1:], *(leaf.shape[1:] for leaf in jax.tree.leaves(data))
+        if shapes not in self._alone:
+            self._alone[shapes] = jax.default_backend() == "cpu" and _convolves(
+                jax.make_jaxpr(self.step)(state, _take(data, rows, begin))
+            )
+        return [(i,) for i in range(begin, end)] if self._alone[shapes] else [(begin, end)]
+
+    def __call__(self, state, data, rows, *steps: int):
+        """The logs and the state after the steps of a dispatch."""
+        return (self._loop if len(steps) == 2 else self._single)(state, data, rows, *steps)
+
+    def _run_loop(self, state, data, rows, begin, end):
+        return self._measure(
+            jax.lax.fori_loop(begin, end, lambda i, state: self.step(state, _take(data, rows, i))[1], state)
+        )
+
+    def _run_single(self, state, data, rows, i):
+        return self._measure(self.step(state, _take(data, rows, i))[1])
+
+    def _measure(self, state):
+        with keras.StatelessScope(list(zip(self.model.metrics_variables, state[-1], strict=True))):
+            return self.model.get_metrics_result(), state
+
+
+def _take(data, rows, i):
+    return jax.tree.map(lambda a: a[rows[i]], data)
+
+
+def _convolves(jaxpr) -> bool:
+    """Whether a program has one of XLA's convolutions."""
+    return any(
+        equation.primitive is jax.lax.conv_general_dilated_p or any(map(_convolves, jaxprs_in_params(equation.params)))
+        for equation in jaxpr.eqns
+    )
 
 
 class _state_given_back:  # noqa: N801 (a context manager)
@@ -220,32 +266,9 @@ def _call_of(layer: keras.Layer) -> Callable | None:
     """A function that does what ``layer.call`` does, faster on a CPU; None to keep the layer's own."""
     if "call" in vars(layer):
         return None
-    kind = type(layer)
-    if kind in (layers.Conv2D, keras.layers.Conv2D):
-        border = getattr(layer, "_border", None)
-        odd = all(size % 2 for size in layer.kernel_size)
-        simple = layer.strides == layer.dilation_rate == (1, 1) and layer.groups == 1 and not layer.lora_enabled
-        if simple and odd and border is None and layer.data_format == "channels_last":
-            return lambda x: _conv(layer, x)
-    if kind is keras.layers.MaxPooling2D and layer.padding == "valid" and layer.pool_size == layer.strides:
+    if type(layer) is keras.layers.MaxPooling2D and layer.padding == "valid" and layer.pool_size == layer.strides:
         return (lambda x: _max_pool(x, layer.pool_size)) if layer.data_format == "channels_last" else None
     return None
-
-
-def _conv(layer, x):
-    """The convolution as shifted slices and one matrix product: XLA's own on a CPU is several times slower."""
-    height, width = layer.kernel_size
-    kernel = layer.kernel.value
-    if layer.padding == "same":
-        x = jnp.pad(x, ((0, 0), (height // 2,) * 2, (width // 2,) * 2, (0, 0)))
-    rows, columns = x.shape[1] - height + 1, x.shape[2] - width + 1
-    patches = jnp.concatenate(
-        [x[:, i : i + rows, j : j + columns] for i in range(height) for j in range(width)], axis=-1
-    )
-    y = patches @ kernel.reshape(-1, kernel.shape[-1])
-    if layer.bias is not None:
-        y = y + layer.bias.value
-    return y if layer.activation is None else layer.activation(y)
 
 
 def _max_pool(x, size):

@@ -190,7 +190,11 @@ class Engine:
         return not draws and not convolves and keras_private.model_supports_jit(model)
 
 
-_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+_CONVOLUTIONS = tuple(
+    getattr(keras.layers, name)
+    for name in dir(keras.layers)
+    if name.startswith(("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv", "SeparableConv"))
+)
 
 
 def _call_of(layer: keras.Layer) -> Callable | None:
