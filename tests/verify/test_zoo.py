@@ -22,6 +22,10 @@ ROW = {
     "memory": 1.0,
     "loss_difference": 1e-7,
     "loss_noise": 1e-8,
+    "measured": {
+        "stock": {"epochs": [2.0, 1.0, 1.0], "predictions": [0.100, 0.100]},
+        "stock again": {"epochs": [2.2, 1.05, 1.05], "predictions": [0.110, 0.110]},
+    },
 }
 
 
@@ -70,12 +74,14 @@ def test_a_model_that_fails_is_reported(monkeypatch):
         ({}, None),
         ({"epoch": 1.04}, None),
         ({"epoch": 1.1}, "an epoch takes 1.10 times"),
-        ({"first_epoch_more": 2.0}, "the first epoch takes 2.0 s more"),
-        ({"first_epoch_more": 2.0, "first_epoch": 1.2}, None),
+        ({"first_epoch_more": 2.0, "first_epoch": 1.31}, None),
+        ({"first_epoch_more": 2.0, "first_epoch": 1.33}, "the first epoch takes 2.0 s more"),
+        ({"predict": 1.09}, None),
         ({"predict": 1.2}, "predict takes 1.20 times"),
         ({"memory": 1.2}, "1.20 times the memory"),
         ({"loss_difference": 1e-3}, "losses differ by 1e-03"),
         ({"loss_difference": 1e-3, "loss_noise": 2e-4}, None),
+        ({"loss_difference": 9e-4, "model": "bfloat16"}, None),
         ({"error": "died"}, None),
     ],
 )
