@@ -67,8 +67,10 @@ def copy_model(model: keras.Model, dtype: str) -> keras.Model:
         for x, name in zip(model.inputs, names, strict=True)
     ]
     given = keras.tree.pack_sequence_as(graph.input, inputs)
+    # Without its compiled losses and metrics, which Keras can't copy if they are a user's own functions.
+    uncompiled = keras.Model(graph.input, graph.output)
     copied = keras.models.clone_model(
-        graph, input_tensors=given, clone_function=copy_layer, recursive=True, call_function=None
+        uncompiled, input_tensors=given, clone_function=copy_layer, recursive=True, call_function=None
     )
     for theirs, own in zip(model.weights, copied.weights, strict=True):
         value = to_numpy(theirs)

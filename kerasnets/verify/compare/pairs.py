@@ -68,7 +68,9 @@ def read_losses(given: Any, model: keras.Model, targets: Sequence[Target]) -> li
 
 def _split_losses(given: Any, compiled: Any, model: keras.Model) -> tuple[Any, Any, Any]:
     """PyTorch's losses, Keras's, and the weights of Keras's, each in the form in which it was given."""
-    if isinstance(given, list | tuple) and len(given) == 2 and not all(map(_is_torch_loss, given)):
+    # Two functions may be PyTorch's for two outputs; where Keras's are nowhere else, they are a pair.
+    may_be_pair = compiled is None or not all(map(_is_torch_loss, given))
+    if isinstance(given, list | tuple) and len(given) == 2 and may_be_pair:
         first, second = given
         is_first = any(_is_torch_loss(loss) for loss in keras.tree.flatten(first))
         return (first, second, None) if is_first else (second, first, None)

@@ -140,6 +140,25 @@ def test_the_losses_of_a_compiled_model():
 
 
 @pytest.mark.once
+def test_one_loss_for_all_outputs():
+    def own(y, output):
+        return keras.ops.mean(keras.ops.square(y - output))
+
+    class Same(TwoInputs):
+        def forward(self, image, row):
+            return {name: output[:, :1] for name, output in super().forward(image, row).items()}
+
+    image, row = (keras.Input(shape, name=name) for name, shape in (("image", (8, 8, 3)), ("row", (5,))))
+    outputs = make()({"image": image, "row": row})
+    model = keras.Model({"image": image, "row": row}, {name: output[:, :1] for name, output in outputs.items()})
+    y = {"kind": Y["size"], "size": Y["size"]}
+    kerasnets.assert_same(Same(), model, X, y, loss=(nn.functional.mse_loss, own))
+    kerasnets.assert_same(Same(), model, X, y, loss=(nn.MSELoss(), "mse"))
+    model.compile("sgd", own)
+    kerasnets.assert_same(Same(), model, X, y, loss=[nn.MSELoss(), nn.functional.mse_loss])
+
+
+@pytest.mark.once
 def test_a_loss_of_one_output():
     theirs, own = pair_of_losses()
     pair = {"kind": theirs["kind"]}, {"kind": own["kind"]}
