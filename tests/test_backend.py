@@ -19,6 +19,7 @@ def test_import_does_not_import_keras_or_a_backend():
     assert loaded.stdout.strip() == "[]"
 
 
+@pytest.mark.once
 def test_default_is_torch():
     done = run("-c", "import kerasnets, keras; print(keras.config.backend())", KERAS_BACKEND=None)
     assert done.stdout.strip() == "torch"
@@ -46,6 +47,7 @@ def test_unknown_backend_lists_the_right_ones():
         kerasnets.set_backend("theano")
 
 
+@pytest.mark.once
 def test_unknown_backend_in_the_environment():
     done = run("-c", "import kerasnets; kerasnets.build('Net')", KERAS_BACKEND="theano", check=False)
     assert done.returncode != 0

@@ -15,6 +15,7 @@ def check_png(path: Path):
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_shows_options_and_examples(script):
     text = run_forked(f"experiments/{script}", "--help", COLUMNS="100").stdout

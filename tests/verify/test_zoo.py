@@ -60,6 +60,7 @@ def test_a_measured_row():
     assert "tabular" in "\n".join(zoo.page_lines(record))
 
 
+@pytest.mark.once
 def test_a_model_that_fails_is_reported(monkeypatch):
     monkeypatch.setitem(models.MODELS, "broken", None)  # the child doesn't know it
     settings = zoo.Settings(models=("broken",), backends=(BACKEND,), batch_sizes=(256,), epochs=2)
