@@ -54,10 +54,10 @@ class Engine:
         def run(state, _ticks):
             rows, begin, end = source.rows_of_block(self.put)
             data = source.pack(source.leaves(self.put))
-            program = self._program("predict" if kind == "predict" else f"{kind} block", kind, stock)
+            program = self._program(f"{kind} block", kind, stock)
             with _state_given_back(self.model, state) as kept:
                 if kind == "predict":
-                    return program(state, jax.tree.map(lambda a: a[rows[begin]], data))
+                    return program(state, data, rows, begin)
                 # Keras may share one array between variables, such as a zero; a donated buffer must be given once.
                 kept.state = _distinct(state)
                 for steps in program.split(kept.state, data, rows, begin, end):
@@ -134,9 +134,9 @@ class Engine:
             outputs, new = getattr(view(model, _call_of_here()), f"{kind}_step")(state, batch)
             return outputs, (state[0], new) if kind == "predict" else new
 
-        if name == f"{kind} block":
-            return _Block(model, step)
-        return jax.jit(step, donate_argnums=() if kind == "predict" else 0)
+        if kind == "predict":
+            return jax.jit(lambda state, data, rows, i: step(state, _take(data, rows, i)))
+        return _Block(model, step) if name == f"{kind} block" else jax.jit(step, donate_argnums=0)
 
     def _has_patches(self) -> bool:
         call_of = _call_of_here()
