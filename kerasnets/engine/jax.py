@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
-from jax.extend.core import jaxprs_in_params
 
 from kerasnets._internal import keras_private
 from kerasnets.engine.labels import check_batch
@@ -187,11 +186,12 @@ def _take(data, rows, i):
 
 
 def _convolves(jaxpr) -> bool:
-    """Whether a program has one of XLA's convolutions."""
-    return any(
-        equation.primitive is jax.lax.conv_general_dilated_p or any(map(_convolves, jaxprs_in_params(equation.params)))
-        for equation in jaxpr.eqns
-    )
+    """Whether a program has one of XLA's convolutions, also in the functions that it calls."""
+    for equation in jaxpr.eqns:
+        inner = (part for part in jax.tree.leaves(tuple(equation.params.values())) if hasattr(part, "eqns"))
+        if equation.primitive is jax.lax.conv_general_dilated_p or any(map(_convolves, inner)):
+            return True
+    return False
 
 
 class _state_given_back:  # noqa: N801 (a context manager)
