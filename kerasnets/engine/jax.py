@@ -1,8 +1,10 @@
 """Many training steps on JAX as one compiled loop.
 
 Stock Keras dispatches every step separately and copies a batch from the host. Here the data lies on the device, and
-one dispatch runs any number of steps of Keras's own ``train_step``, each gathering its batch by an index order. A step
-with one of XLA's convolutions is dispatched on its own on a CPU: inside a loop they compute on one thread.
+one dispatch runs any number of steps of Keras's own ``train_step``, each gathering its batch by an index order.
+
+On a CPU XLA's convolutions compute on one thread inside a loop. There they are replaced by matrix products. A step with
+one that can't be replaced, or with narrow ones alone, is dispatched on its own, with XLA's convolutions.
 """
 
 import time
@@ -14,11 +16,15 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from kerasnets import layers
 from kerasnets._internal import keras_private
 from kerasnets.engine.labels import check_batch
 from kerasnets.engine.layer_patches import view
 from kerasnets.engine.source import Arrays
 from kerasnets.engine.stream import Stream
+
+#: Channels of the widest convolution from which matrix products in a loop are faster than XLA's convolutions outside.
+WIDE = 64
 
 
 class Engine:
@@ -130,16 +136,21 @@ class Engine:
     def _made(self, name: str, kind: str) -> Callable:
         model = self.model
 
-        # Jitted separately: its trace is kept for each shape of a batch, so that it takes Python's attributes as
-        # constants when stock Keras does, however many steps the loop around it has.
-        @jax.jit
-        def step(state, batch):
-            outputs, new = getattr(view(model, _call_of_here()), f"{kind}_step")(state, batch)
-            return outputs, (state[0], new) if kind == "predict" else new
+        def make_step(call_of: Callable) -> Callable:
+            def step(state, batch):
+                outputs, new = getattr(view(model, call_of), f"{kind}_step")(state, batch)
+                return outputs, (state[0], new) if kind == "predict" else new
 
+            # Jitted separately: its trace is kept for each shape of a batch, so that it takes Python's attributes as
+            # constants when stock Keras does, however many steps the loop around it has.
+            return jax.jit(step)
+
+        step = make_step(_call_of_here())
         if kind == "predict":
             return jax.jit(lambda state, data, rows, i: step(state, _take(data, rows, i)))
-        return _Block(model, step) if name == f"{kind} block" else jax.jit(step, donate_argnums=0)
+        if name == f"{kind} block":
+            return _Block(model, make_step(_call_of_here(in_loop=True)), step)
+        return jax.jit(step, donate_argnums=0)
 
     def _has_patches(self) -> bool:
         call_of = _call_of_here()
@@ -151,22 +162,23 @@ class _Block:
 
     Args:
         model: the model, for the metrics after the steps.
-        step: the jitted step, a function of a state and a batch.
+        in_loop: the jitted step for a loop, a function of a state and a batch.
+        alone: the same for a dispatch of its own.
     """
 
-    def __init__(self, model: keras.Model, step: Callable):
-        self.model, self.step = model, step
+    def __init__(self, model: keras.Model, in_loop: Callable, alone: Callable):
+        self.model, self.in_loop, self.alone = model, in_loop, alone
         self._loop, self._single = (jax.jit(run, donate_argnums=0) for run in (self._run_loop, self._run_single))
-        self._alone: dict[Any, bool] = {}  # shapes of a batch → whether its steps are dispatched one by one
+        self._splits: dict[Any, bool] = {}  # shapes of a batch → whether its steps are dispatched one by one
 
     def split(self, state, data, rows, begin: int, end: int) -> list[tuple[int, ...]]:
         """The numbers of the steps of each dispatch: ``(begin, end)`` of a loop, or ``(step,)``."""
         shapes = rows.shape[1:], *(leaf.shape[1:] for leaf in jax.tree.leaves(data))
-        if shapes not in self._alone:
-            self._alone[shapes] = jax.default_backend() == "cpu" and _convolves(
-                jax.make_jaxpr(self.step)(state, _take(data, rows, begin))
+        if shapes not in self._splits:
+            self._splits[shapes] = jax.default_backend() == "cpu" and (
+                _is_narrow(self.model) or _convolves(jax.make_jaxpr(self.in_loop)(state, _take(data, rows, begin)))
             )
-        return [(i,) for i in range(begin, end)] if self._alone[shapes] else [(begin, end)]
+        return [(i,) for i in range(begin, end)] if self._splits[shapes] else [(begin, end)]
 
     def __call__(self, state, data, rows, *steps: int):
         """The logs and the state after the steps of a dispatch."""
@@ -174,11 +186,11 @@ class _Block:
 
     def _run_loop(self, state, data, rows, begin, end):
         return self._measure(
-            jax.lax.fori_loop(begin, end, lambda i, state: self.step(state, _take(data, rows, i))[1], state)
+            jax.lax.fori_loop(begin, end, lambda i, state: self.in_loop(state, _take(data, rows, i))[1], state)
         )
 
     def _run_single(self, state, data, rows, i):
-        return self._measure(self.step(state, _take(data, rows, i))[1])
+        return self._measure(self.alone(state, _take(data, rows, i))[1])
 
     def _measure(self, state):
         with keras.StatelessScope(list(zip(self.model.metrics_variables, state[-1], strict=True))):
@@ -187,6 +199,12 @@ class _Block:
 
 def _take(data, rows, i):
     return jax.tree.map(lambda a: a[rows[i]], data)
+
+
+def _is_narrow(model: keras.Model) -> bool:
+    """Whether a model has convolutions that could be replaced, but no wide one."""
+    found = [layer for layer in keras_private.all_layers(model) if _can_be_product(layer)]
+    return bool(found) and max(min(layer.kernel.shape[-2:]) for layer in found) < WIDE
 
 
 def _convolves(jaxpr) -> bool:
@@ -261,18 +279,51 @@ def _distinct(state):
     return jax.tree.map(one, state)
 
 
-def _call_of_here() -> Callable:
-    """:func:`_call_of` on a CPU; elsewhere XLA's own operations are the fastest."""
-    return _call_of if jax.default_backend() == "cpu" else lambda layer: None
+def _call_of_here(in_loop: bool = False) -> Callable:
+    """:func:`_call_of`, in a loop :func:`_call_in_loop`, on a CPU; elsewhere XLA's own operations are the fastest."""
+    if jax.default_backend() != "cpu":
+        return lambda layer: None
+    return _call_in_loop if in_loop else _call_of
+
+
+def _call_in_loop(layer: keras.Layer) -> Callable | None:
+    """As :func:`_call_of`, with convolutions as matrix products."""
+    return (lambda x: _conv(layer, x)) if _can_be_product(layer) else _call_of(layer)
+
+
+def _can_be_product(layer: keras.Layer) -> bool:
+    """Whether :func:`_conv` does what the layer does: a convolution of stride 1 and odd size, without groups."""
+    if type(layer) not in (layers.Conv2D, keras.layers.Conv2D) or "call" in vars(layer):
+        return False
+    if getattr(layer, "_border", None) is not None or layer.groups != 1 or layer.lora_enabled:
+        return False
+    steady = layer.strides == layer.dilation_rate == (1, 1) and layer.data_format == "channels_last"
+    return steady and all(size % 2 for size in layer.kernel_size)
 
 
 def _call_of(layer: keras.Layer) -> Callable | None:
     """A function that does what ``layer.call`` does, faster on a CPU; None to keep the layer's own."""
-    if "call" in vars(layer):
+    if type(layer) is not keras.layers.MaxPooling2D or "call" in vars(layer):
         return None
-    if type(layer) is keras.layers.MaxPooling2D and layer.padding == "valid" and layer.pool_size == layer.strides:
-        return (lambda x: _max_pool(x, layer.pool_size)) if layer.data_format == "channels_last" else None
+    if layer.padding == "valid" and layer.pool_size == layer.strides and layer.data_format == "channels_last":
+        return lambda x: _max_pool(x, layer.pool_size)
     return None
+
+
+def _conv(layer, x):
+    """The convolution as shifted slices and one matrix product."""
+    height, width = layer.kernel_size
+    kernel = layer.kernel.value
+    if layer.padding == "same":
+        x = jnp.pad(x, ((0, 0), (height // 2,) * 2, (width // 2,) * 2, (0, 0)))
+    rows, columns = x.shape[1] - height + 1, x.shape[2] - width + 1
+    patches = jnp.concatenate(
+        [x[:, i : i + rows, j : j + columns] for i in range(height) for j in range(width)], axis=-1
+    )
+    y = patches @ kernel.reshape(-1, kernel.shape[-1])
+    if layer.bias is not None:
+        y = y + layer.bias.value
+    return y if layer.activation is None else layer.activation(y)
 
 
 def _max_pool(x, size):

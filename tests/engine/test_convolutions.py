@@ -1,4 +1,4 @@
-"""Convolutions on a CPU: XLA's lose their threads inside a loop, so that the loop is not left to XLA."""
+"""Convolutions on a CPU: XLA's lose their threads inside a loop."""
 
 import keras
 import numpy as np
@@ -31,17 +31,23 @@ def nested():
     return keras.Sequential([keras.layers.Reshape((36, 2)), keras.layers.Conv1D(2, 3, groups=2)])
 
 
+def wide():
+    return keras.Sequential([keras.layers.Conv2D(64, 1), keras.layers.Conv2D(64, 3)])
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="the engine for JAX")
 @pytest.mark.parametrize(
     ("inner", "alone"),
     [
         (lambda: keras.layers.MaxPooling2D(), False),
-        (lambda: keras.layers.Conv2D(2, 3, strides=2), True),
+        (lambda: keras.layers.Conv2D(2, 3), True),
+        (wide, False),
+        (lambda: keras.Sequential([wide(), keras.layers.Conv2D(2, 3, strides=2)]), True),
         (lambda: keras.layers.Conv2DTranspose(2, 3, strides=2), True),
         (nested, True),
         (Blur, True),
     ],
-    ids=["none", "strided", "transposed", "nested", "own layer"],
+    ids=["none", "narrow", "wide", "wide and strided", "transposed", "nested", "own layer"],
 )
 def test_a_step_with_a_convolution_is_dispatched_alone_on_jax(inner, alone, monkeypatch):
     from kerasnets.engine import jax as engine
