@@ -124,8 +124,6 @@ def predict(model: keras.Model, stock: Callable, *args, fast: bool = True, **kwa
         check_stock(model, options["x"], with_loss=False)
     engine = _engine_if(fast and model.built, model, "predict")
     source = None
-    if engine is not None and not engine.predicts_faster():
-        engine = None
     if engine is not None and options["steps"] is None and not _keras_counts(options):
         source = arrays_source(options["x"], batch_size=options["batch_size"])
     if source is not None:

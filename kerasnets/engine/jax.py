@@ -23,7 +23,7 @@ from kerasnets.engine.layer_patches import view
 from kerasnets.engine.source import Arrays
 from kerasnets.engine.stream import Stream
 
-#: Channels of the widest convolution from which matrix products in a loop are faster than XLA's convolutions outside.
+#: From this many channels on both sides, matrix products in a loop are faster than XLA's convolutions outside it.
 WIDE = 64
 
 
@@ -52,10 +52,6 @@ class Engine:
     def collects() -> bool:
         """Whether batches that come one by one are collected. On a GPU stock Keras sends the next batch ahead."""
         return jax.default_backend() == "cpu"
-
-    def predicts_faster(self) -> bool:
-        """Whether its predictions are faster than stock Keras's, which are one compiled call per batch as well."""
-        return self._has_patches()
 
     def block(self, kind: str, source: Arrays | Stream, stock: Callable) -> Callable:
         """A ``train_function``, ``test_function`` or ``predict_function`` that runs the source's next block."""

@@ -31,9 +31,6 @@ class Engine(Protocol):
     def collects() -> bool:
         """Whether batches that come one by one are collected into blocks."""
 
-    def predicts_faster(self) -> bool:
-        """Whether its predictions are faster than stock Keras's."""
-
     def block(self, kind: str, source: Arrays | Stream, stock: Callable) -> Callable:
         """A function in place of Keras's ``{kind}_function`` that runs the source's next block of steps.
 

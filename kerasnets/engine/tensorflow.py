@@ -56,11 +56,6 @@ class Engine:
         """Whether batches that come one by one are collected into blocks."""
         return True
 
-    @staticmethod
-    def predicts_faster() -> bool:
-        """Whether its predictions are faster than stock Keras's."""
-        return True
-
     def block(self, kind: str, source: Arrays | Stream, stock: Callable) -> Callable:
         """A ``train_function``, ``test_function`` or ``predict_function`` that runs the source's next block."""
 

@@ -60,11 +60,6 @@ class Engine:
         """Whether batches that come one by one are collected into blocks: a recorded step gains nothing by it."""
         return False
 
-    @staticmethod
-    def predicts_faster() -> bool:
-        """Whether its predictions are faster than stock Keras's."""
-        return True
-
     def block(self, kind: str, source: Arrays, stock: Callable) -> Callable:
         """A ``train_function``, ``test_function`` or ``predict_function`` that runs the source's next block."""
 

@@ -261,6 +261,7 @@ def _find_unexplained(
 def _explain(check: str, figure: Figure, ported: Ported, run: TorchRun) -> Finding:
     by_name = {run.calls[p.torch].name: p.keras for p in ported.match.pairs}
     owners = {name: link.call for link in ported.links for name in link.names}
+    by_name |= {name: max(place, 0) for name, (place, _) in ported.outputs.items()}
     place = by_name.get(figure.name, owners.get(figure.name, len(ported.calls) - 1))
     call: KerasCall = ported.calls[place]
     stopped = [c.name for c in ported.calls if c.kind == "stop_gradient"]

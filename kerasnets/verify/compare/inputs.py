@@ -223,7 +223,11 @@ def pair_outputs(names: Sequence[str], model: keras.Model) -> list[Target]:
     else:
         places = list(range(len(names)))
     return [
-        Target(own[place] if name.isdigit() else name, place, (name, own[place], graph.output_names[place]))
+        Target(
+            own[place] if name.isdigit() and len(set(own)) == len(own) else name,
+            place,
+            (name, own[place], graph.output_names[place]),
+        )
         for name, place in zip(names, places, strict=True)
     ]
 

@@ -125,7 +125,7 @@ def _name_causes(
                 return [f"reduction: it {text} (the ratio is {what}, {number})"]
     if abs(ratio - round(ratio)) < 1e-6 and round(ratio) > 1:
         return [f"it is {round(ratio)} times PyTorch's: another reduction or factor"]
-    if abs(1 / ratio - round(1 / ratio)) < 1e-6 and round(1 / ratio) > 1:
+    if ratio and abs(1 / ratio - round(1 / ratio)) < 1e-6 and round(1 / ratio) > 1:
         return [f"it is a {round(1 / ratio)}th of PyTorch's: another reduction or factor"]
     return _compare_configs(*pair)
 

@@ -171,10 +171,16 @@ def _follow_graph(
 
 
 def _match_shared(theirs: Sequence[Call], ours: Sequence[Call], pairs: dict[int, tuple[int, str]]) -> None:
-    """Match the further calls of modules that run several times, in their order."""
+    """Match the calls of modules that run several times: by the inputs they depend on, else in their order."""
     for i, (j, by) in list(pairs.items()):
         if theirs[i].parameters or _split(theirs[i]):
             continue
-        again = [k for k, c in enumerate(theirs) if c.target is theirs[i].target and k != i and k not in pairs]
-        others = [k for k, c in enumerate(ours) if c.target is ours[j].target and k != j]
-        pairs.update((k, (m, by)) for k, m in zip(again, others, strict=False))
+        left = [k for k, c in enumerate(theirs) if c.target is theirs[i].target and k not in pairs or k == i]
+        right = [k for k, c in enumerate(ours) if c.target is ours[j].target]
+        known, own = ([sorted(sources_of(list(side), k, set())) for k in numbers]
+                      for side, numbers in ((theirs, left), (ours, right)))  # fmt: skip
+        if sorted(known) == sorted(own) and all(own.count(inputs) == 1 for inputs in own):
+            right = [right[own.index(inputs)] for inputs in known]
+        else:
+            left, right = [i, *(k for k in left if k != i)], [j, *(k for k in right if k != j)]
+        pairs.update((k, (m, by)) for k, m in zip(left, right, strict=False))

@@ -53,8 +53,9 @@ def read_losses(given: Any, model: keras.Model, targets: Sequence[Target]) -> li
     if len(targets) == 1:
         parts = [keras.tree.flatten(part) for part in (given, compiled)]
         alone = parts[1][0] if len(parts[1]) == 1 else None
-        pair = _read_loss(parts[0][0] if len(parts[0]) == 1 else given, alone)
-        return [dataclasses.replace(targets[0], losses=pair)]
+        given = parts[0][0] if len(parts[0]) == 1 else given
+        weight = keras.tree.flatten(_loss_weights(model))[0] if _is_torch_loss(given) else None
+        return [dataclasses.replace(targets[0], losses=_read_loss(given, alone), weight=_factor(weight))]
     theirs, own, weights = _split_losses(given, compiled, model)
     by_place = sorted(targets, key=lambda target: target.place)
     own, weights = pick(own, by_place, "loss"), pick(weights, by_place, "loss_weights")
@@ -62,15 +63,27 @@ def read_losses(given: Any, model: keras.Model, targets: Sequence[Target]) -> li
     for target, loss in zip(targets, pick(theirs, targets, "loss"), strict=True):
         pair, weight = (loss, own[target.place]), weights[target.place]
         both = None if pair == (None, None) else _read_loss(pair, None)
-        found.append(dataclasses.replace(target, losses=both, weight=1.0 if weight is None else float(weight)))
+        found.append(dataclasses.replace(target, losses=both, weight=_factor(weight)))
     return found
+
+
+def _loss_weights(model: keras.Model) -> Any:
+    record = keras_private.compile_record(model)
+    return None if record is None else record.config.get("loss_weights")
+
+
+def _factor(weight: Any) -> float:
+    return 1.0 if weight is None else float(weight)
 
 
 def _split_losses(given: Any, compiled: Any, model: keras.Model) -> tuple[Any, Any, Any]:
     """PyTorch's losses, Keras's, and the weights of Keras's, each in the form in which it was given."""
     # Two functions may be PyTorch's for two outputs; where Keras's are nowhere else, they are a pair.
-    may_be_pair = compiled is None or not all(map(_is_torch_loss, given))
-    if isinstance(given, list | tuple) and len(given) == 2 and may_be_pair:
+    if (
+        isinstance(given, list | tuple)
+        and len(given) == 2
+        and (compiled is None or not all(loss is None or _is_torch_loss(loss) for loss in given))
+    ):
         first, second = given
         is_first = any(_is_torch_loss(loss) for loss in keras.tree.flatten(first))
         return (first, second, None) if is_first else (second, first, None)
@@ -79,8 +92,7 @@ def _split_losses(given: Any, compiled: Any, model: keras.Model) -> tuple[Any, A
             f"loss={given!r}: expected a pair, PyTorch's losses and Keras's, or PyTorch's alone for a model that is "
             "compiled."
         )
-    record = keras_private.compile_record(model)
-    return given, compiled, None if record is None else record.config.get("loss_weights")
+    return given, compiled, _loss_weights(model)
 
 
 def pick(given: Any, targets: Sequence[Target], what: str) -> list[Any]:
@@ -99,7 +111,11 @@ def pick(given: Any, targets: Sequence[Target], what: str) -> list[Any]:
             if not any(str(key) in target.keys for target in targets):
                 names = ", ".join(repr(target.name) for target in targets)
                 raise ValueError(f"{what}: there is no output {key!r}; expected {names}.")
-        return [next((v for key, v in given.items() if str(key) in target.keys), None) for target in targets]
+        exact = all(any(str(key) == target.name for target in targets) for key in given)
+        return [
+            next((v for key, v in given.items() if str(key) in ([target.name] if exact else target.keys)), None)
+            for target in targets
+        ]
     if isinstance(given, list | tuple):
         if len(given) != len(targets):
             raise ValueError(f"{what} has {len(given)} entries; expected {len(targets)}, one for each output.")
@@ -120,6 +136,8 @@ def _read_loss(given: Any, compiled: Any) -> tuple[Any, Any] | None:
     if pair is None:
         return None
     own = pair[1]
+    if isinstance(own, torch.nn.Module) and not isinstance(own, keras.losses.Loss):
+        raise TypeError(f"loss={given!r}: both are PyTorch's; expected Keras's as well, or a compiled model.")
     if isinstance(own, str):
         try:
             own = keras.losses.get(own)

@@ -126,7 +126,7 @@ def test_a_fault_is_named(options, check, where, words):
 def test_the_losses_of_a_compiled_model():
     module, model = TwoInputs(), make()
     own = {"kind": losses.CrossEntropyLoss(label_smoothing=0.1), "size": "mse"}
-    model.compile("sgd", own, loss_weights={"size": 3.0})
+    model.compile("sgd", own, loss_weights={"kind": 1.0, "size": 3.0})
     report = kerasnets.compare(module, model, X, Y, loss=pair_of_losses()[0])
     found = {finding.where: finding.cause for finding in report.findings}
     assert set(found) == {"loss of kind", "loss of size"}
@@ -156,6 +156,35 @@ def test_one_loss_for_all_outputs():
     kerasnets.assert_same(Same(), model, X, y, loss=(nn.MSELoss(), "mse"))
     model.compile("sgd", own)
     kerasnets.assert_same(Same(), model, X, y, loss=[nn.MSELoss(), nn.functional.mse_loss])
+    kerasnets.assert_same(Same(), model, X, y, loss=nn.MSELoss())
+
+
+@pytest.mark.once
+def test_the_loss_weight_of_a_single_output_counts():
+    module, model = nn.Linear(4, 1), keras.Sequential([keras.Input((4,)), layers.Linear(1)])
+    model.compile("sgd", "mse", loss_weights=[0.5])
+    x, y = RANDOM.normal(size=(6, 4)), RANDOM.normal(size=(6, 1))
+    report = kerasnets.compare(module, model, x, y, loss=nn.MSELoss())
+    assert "loss_weights" in report.first.cause
+    kerasnets.assert_same(module, model, x, y, loss=lambda out, y: 0.5 * nn.functional.mse_loss(out, y))
+
+
+@pytest.mark.once
+def test_outputs_of_one_layer():
+    """Keras gives both the layer's name."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, left, right):
+            return self.head(left), self.head(right)
+
+    head, inputs = layers.Linear(3, name="head"), [keras.Input((4,)), keras.Input((4,))]
+    x = [RANDOM.normal(size=(6, 4)) for _ in inputs]
+    report = kerasnets.assert_same(Twice(), keras.Model(inputs, [head(part) for part in inputs]), x)
+    assert {"output 0", "output 1"} <= {figure.name for figure in report.figures}
 
 
 @pytest.mark.once
