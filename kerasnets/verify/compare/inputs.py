@@ -29,6 +29,9 @@ def read_inputs(module: torch.nn.Module, model: keras.Model, x: Any) -> tuple[li
         ValueError: there is not one batch for each input, one isn't a batch, or they have different lengths.
     """
     names = name_tensors(graph_of(model).input, [tensor.name for tensor in model.inputs])
+    parameters = list(inspect.signature(module.forward).parameters)
+    if isinstance(x, Mapping) and not set(x) <= set(names) and set(x) <= set(parameters):
+        x = {name: x[name] for name in parameters if name in x}
     given, keys = _one_by_one(x, names, model)
     labels = ["x"] if len(names) == 1 else [f"x[{key!r}]" for key in keys or range(len(names))]
     arrays = [read_batch(label, value) for label, value in zip(labels, given, strict=True)]
@@ -37,7 +40,7 @@ def read_inputs(module: torch.nn.Module, model: keras.Model, x: Any) -> tuple[li
             raise ValueError(f"{label} has {len(array)} examples, {labels[0]} has {len(arrays[0])}; expected as many.")
     arrange = _plan_call(module, names, keys)
     if not set(keys) <= set(names):
-        return arrays, names, arrange  # the dict has the names of forward's arguments, in the model's order
+        return arrays, names, arrange  # the names are of forward's arguments, whose order is the model's
     order = [keys.index(name) for name in names] if keys else range(len(names))
     return [arrays[i] for i in order], names, arrange
 

@@ -175,7 +175,7 @@ def _match_shared(theirs: Sequence[Call], ours: Sequence[Call], pairs: dict[int,
     for i, (j, by) in list(pairs.items()):
         if theirs[i].parameters or _split(theirs[i]):
             continue
-        left = [k for k, c in enumerate(theirs) if c.target is theirs[i].target and k not in pairs or k == i]
+        left = [k for k, c in enumerate(theirs) if (c.target is theirs[i].target and k not in pairs) or k == i]
         right = [k for k, c in enumerate(ours) if c.target is ours[j].target]
         known, own = ([sorted(sources_of(list(side), k, set())) for k in numbers]
                       for side, numbers in ((theirs, left), (ours, right)))  # fmt: skip

@@ -97,9 +97,18 @@ def test_a_correct_port():
         (OneList, list(X.values())),
         (OneDict, X),
         (OtherNames, X),
+        (OtherNames, {"numbers": X["row"], "picture": X["image"]}),
         (TwoInputs, {"row": X["row"], "image": np.moveaxis(X["image"], 1, -1)}),
     ],
-    ids=["a list", "a tuple out", "one list", "one dict", "other names", "another order, channels last"],
+    ids=[
+        "a list",
+        "a tuple out",
+        "one list",
+        "one dict",
+        "other names",
+        "names of arguments",
+        "another order, channels last",
+    ],
 )
 @pytest.mark.parametrize("keys", [True, False])
 def test_forms_of_inputs_and_outputs(module, x, keys):
