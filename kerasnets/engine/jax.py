@@ -276,7 +276,7 @@ def _distinct(state):
 
 
 def _call_of_here(in_loop: bool = False) -> Callable:
-    """:func:`_call_of`, in a loop :func:`_call_in_loop`, on a CPU; elsewhere XLA's own operations are the fastest."""
+    """What replaces layers on a CPU, alone or in a loop; elsewhere XLA's own operations are the fastest."""
     if jax.default_backend() != "cpu":
         return lambda layer: None
     return _call_in_loop if in_loop else _call_of

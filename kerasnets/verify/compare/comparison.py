@@ -9,7 +9,6 @@ import numpy as np
 
 from kerasnets._internal.arrays import to_numpy
 from kerasnets._internal.feature_order import Layout, layouts_of, positions_of
-from kerasnets.verify.compare.calls import Call
 from kerasnets.verify.compare.diagnosis import Diagnosis, find_frozen
 from kerasnets.verify.compare.figures import Side, make_figures
 from kerasnets.verify.compare.finding import Figure, Finding, order_findings
@@ -31,7 +30,6 @@ from kerasnets.verify.compare.port import Port
 from kerasnets.verify.compare.rates import compare_rates
 from kerasnets.verify.compare.report import Report
 from kerasnets.verify.compare.runs import (
-    PLAIN,
     VARIANTS,
     TorchRun,
     Values,
@@ -87,10 +85,6 @@ class Ported:
     def load(self) -> list[tuple[Link, str]]:
         """Set PyTorch's weights and buffers; returns those that don't fit."""
         return assign(self.links, self.state)
-
-    def names(self) -> dict[int, Call]:
-        """Position of each call → itself, for the messages."""
-        return dict(enumerate(self.calls))
 
 
 def compare_port(port: Port) -> Report:
@@ -153,7 +147,7 @@ def _run_others(port: Port, dtype: str) -> list[Values]:
     """PyTorch's other ways to compute the same."""
     convolves = any(p.ndim == 4 for p in port.module.parameters()) and any(x.ndim == 4 for x in port.x)
     wanted = VARIANTS if dtype == "float32" else VARIANTS[:2]
-    return [run_original(port, dtype, v).values for v in wanted if v != PLAIN and (convolves or not v.channels_last)]
+    return [run_original(port, dtype, v).values for v in wanted if convolves or not v.channels_last]
 
 
 def _force(port: Port, run: TorchRun) -> tuple[Ported, ForcedRun]:

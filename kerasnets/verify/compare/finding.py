@@ -51,7 +51,8 @@ class Finding:
 
     Attributes:
         check: one of :data:`CHECKS`.
-        where: the layer, by Keras's name; or ``"loss"``, ``"optimizer"``, ``"learning rate"``.
+        where: the layer, by Keras's name; or ``"loss"`` (of several outputs, ``"loss of kind"``),
+            ``"optimizer"``, ``"learning rate"``.
         cause: what differs, such as ``"epsilon is 1e-3, PyTorch's is 1e-5"``.
         mend: what to write instead; empty if it isn't known.
         torch_name: the module's name in PyTorch, if there is one.

@@ -29,7 +29,7 @@ def read_inputs(module: torch.nn.Module, model: keras.Model, x: Any) -> tuple[li
         ValueError: there is not one batch for each input, one isn't a batch, or they have different lengths.
     """
     names = name_tensors(graph_of(model).input, [tensor.name for tensor in model.inputs])
-    parameters = list(inspect.signature(module.forward).parameters)
+    parameters = inspect.signature(module.forward).parameters
     if isinstance(x, Mapping) and not set(x) <= set(names) and set(x) <= set(parameters):
         x = {name: x[name] for name in parameters if name in x}
     given, keys = _one_by_one(x, names, model)
@@ -38,7 +38,7 @@ def read_inputs(module: torch.nn.Module, model: keras.Model, x: Any) -> tuple[li
     for label, array in zip(labels, arrays, strict=True):
         if len(array) != len(arrays[0]):
             raise ValueError(f"{label} has {len(array)} examples, {labels[0]} has {len(arrays[0])}; expected as many.")
-    arrange = _plan_call(module, names, keys)
+    arrange = _plan_call(parameters, names, keys)
     if not set(keys) <= set(names):
         return arrays, names, arrange  # the names are of forward's arguments, whose order is the model's
     order = [keys.index(name) for name in names] if keys else range(len(names))
@@ -63,12 +63,11 @@ def _one_by_one(x: Any, names: Sequence[str], model: keras.Model) -> tuple[list[
     return list(x), []
 
 
-def _plan_call(module: torch.nn.Module, names: Sequence[str], keys: Sequence[str]) -> Arrange:
+def _plan_call(parameters: Mapping[str, inspect.Parameter], names: Sequence[str], keys: Sequence[str]) -> Arrange:
     """How the module takes its inputs: by keyword where the dict's keys are its arguments, else by position.
 
     A ``forward`` with one argument gets several inputs as a list or a dict.
     """
-    parameters = inspect.signature(module.forward).parameters
     kinds = [p.kind for p in parameters.values()]
     by_position = sum(k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds)
     open_ended = inspect.Parameter.VAR_POSITIONAL in kinds

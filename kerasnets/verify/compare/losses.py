@@ -14,7 +14,7 @@ from kerasnets._internal.arrays import to_numpy
 from kerasnets.verify.compare.finding import Finding, write_number
 from kerasnets.verify.compare.inputs import to_tensor
 from kerasnets.verify.compare.port import Target
-from kerasnets.verify.compare.runs import copy_loss
+from kerasnets.verify.compare.runs import convert_targets, copy_loss
 
 #: Largest relative difference of two losses of one output.
 BOUND = 1e-5
@@ -49,9 +49,8 @@ def find_loss_causes(target: Target, output: np.ndarray, keras_output: np.ndarra
     tensor, y = torch.from_numpy(output.astype("float64")), to_tensor(target.y, torch.float64)
     expected = _to_double(theirs)(tensor, y).detach().numpy()
     try:
-        actual = to_numpy(
-            copy_loss(ours)(_convert_targets(target), keras.ops.convert_to_tensor(keras_output, dtype="float64"))
-        )
+        outputs = keras.ops.convert_to_tensor(keras_output, dtype="float64")
+        actual = to_numpy(copy_loss(ours)(convert_targets(target, "float64"), outputs))
     except Exception as error:  # of any loss, on any backend
         text = f"Keras's loss doesn't take these outputs and targets: {error}"
         return [Finding("loss", target.loss, text, _mend(theirs), difference=float("inf"))]
@@ -80,12 +79,6 @@ def find_loss_causes(target: Target, output: np.ndarray, keras_output: np.ndarra
 
 def _to_double(loss: Any) -> Any:
     return copy.deepcopy(loss).double() if isinstance(loss, torch.nn.Module) else loss
-
-
-def _convert_targets(target: Target) -> Any:
-    y = target.keras_y
-    assert y is not None
-    return keras.ops.convert_to_tensor(y, dtype="float64" if y.dtype.kind == "f" else None)
 
 
 def _mend(loss: Any) -> str:

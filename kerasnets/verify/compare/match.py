@@ -177,6 +177,8 @@ def _match_shared(theirs: Sequence[Call], ours: Sequence[Call], pairs: dict[int,
             continue
         left = [k for k, c in enumerate(theirs) if (c.target is theirs[i].target and k not in pairs) or k == i]
         right = [k for k, c in enumerate(ours) if c.target is ours[j].target]
+        if min(len(left), len(right)) < 2:
+            continue
         known, own = ([sorted(sources_of(list(side), k, set())) for k in numbers]
                       for side, numbers in ((theirs, left), (ours, right)))  # fmt: skip
         if sorted(known) == sorted(own) and all(own.count(inputs) == 1 for inputs in own):

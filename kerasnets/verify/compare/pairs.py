@@ -8,6 +8,7 @@ import keras
 import torch
 
 from kerasnets._internal import keras_private
+from kerasnets._internal.arguments import check_known
 from kerasnets.verify.compare.port import Target
 
 
@@ -107,15 +108,13 @@ def pick(given: Any, targets: Sequence[Target], what: str) -> list[Any]:
         ValueError: the list has another length, or the dict a key that no output has.
     """
     if isinstance(given, Mapping):
-        for key in given:
-            if not any(str(key) in target.keys for target in targets):
-                names = ", ".join(repr(target.name) for target in targets)
-                raise ValueError(f"{what}: there is no output {key!r}; expected {names}.")
-        exact = all(any(str(key) == target.name for target in targets) for key in given)
-        return [
-            next((v for key, v in given.items() if str(key) in ([target.name] if exact else target.keys)), None)
-            for target in targets
-        ]
+        values = {str(key): value for key, value in given.items()}
+        for key in values:
+            check_known(f"key of {what}", key, list(dict.fromkeys(key for target in targets for key in target.keys)))
+        # The names of one side alone, if all keys are among them: the other side may have one of them elsewhere.
+        exact = values.keys() <= {target.name for target in targets}
+        keys = [[target.name] if exact else target.keys for target in targets]
+        return [next((values[key] for key in known if key in values), None) for known in keys]
     if isinstance(given, list | tuple):
         if len(given) != len(targets):
             raise ValueError(f"{what} has {len(given)} entries; expected {len(targets)}, one for each output.")

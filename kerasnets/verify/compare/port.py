@@ -13,8 +13,6 @@ from kerasnets._internal import keras_private
 #: From PyTorch's tensors, in the order of the model's inputs, to the positional and keyword arguments of ``forward``.
 Arrange = Callable[[Sequence[Any]], tuple[list, dict]]
 
-_INSTEAD = "compare its Functional or Sequential parts one by one"
-
 
 @dataclasses.dataclass(frozen=True)
 class Target:
@@ -100,7 +98,7 @@ def check_sides(module: Any, model: Any) -> None:
     if not keras_private.list_calls(model):
         raise TypeError(
             f"The model {model.name!r} ({type(model).__name__}) has a call of its own, which can't be followed. Write "
-            f"it as a Functional model, or {_INSTEAD}."
+            "it as a Functional model, or compare its Functional or Sequential parts one by one."
         )
 
 

@@ -15,7 +15,7 @@ from kerasnets._internal.arrays import to_numpy
 from kerasnets.verify.compare.calls import Call
 from kerasnets.verify.compare.inputs import to_tensor
 from kerasnets.verify.compare.keras_side import KerasCall, run_calls
-from kerasnets.verify.compare.port import Arrange, Port
+from kerasnets.verify.compare.port import Arrange, Port, Target
 from kerasnets.verify.compare.torch_side import WithoutDropout, copy_module, record, remove_dropout
 from kerasnets.verify.parity.original import threads
 
@@ -151,6 +151,13 @@ def copy_loss(loss: Any) -> Any:
         return loss
 
 
+def convert_targets(target: Target, dtype: str) -> Any:
+    """An output's targets as a tensor of Keras's backend: floats in `dtype`, whole numbers as they are."""
+    y = target.keras_y
+    assert y is not None  # compare() checks it
+    return keras.ops.convert_to_tensor(y, dtype=dtype if y.dtype.kind == "f" else None)
+
+
 def reduce(value: Any) -> Any:
     """A loss as one number, as Keras reduces a function's values."""
     return keras.ops.sum(value) / int(np.prod(value.shape)) if len(value.shape) else value
@@ -170,9 +177,7 @@ def keras_loss(port: Port, factors: Sequence[np.ndarray], dtype: str) -> Callabl
         for i, target in enumerate(port.targets):
             output = outputs[target.place]
             if (loss := losses[i]) is not None:
-                y = target.keras_y
-                given = keras.ops.convert_to_tensor(y, dtype=dtype if y is not None and y.dtype.kind == "f" else None)
-                total = total + target.weight * reduce(loss(given, output))
+                total = total + target.weight * reduce(loss(convert_targets(target, dtype), output))
             elif not port.has_losses:
                 total = total + keras.ops.sum(output * keras.ops.convert_to_tensor(factors[i], dtype=dtype))
         return total

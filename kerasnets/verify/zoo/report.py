@@ -8,7 +8,7 @@ from kerasnets import cli
 from kerasnets.verify.markdown import format_table
 
 COLUMNS = ("model", "batch size", "epoch", "noise", "first epoch", "predict", "memory", "losses", "noise of losses")
-#: A relative difference of losses that rounding makes in any other order of sums; of the model with 8 bits, the other.
+#: A relative difference of losses that rounding makes in any other order of sums; the second is for bfloat16.
 ROUNDING, ROUNDING_OF_BFLOAT16 = 1e-6, 1e-3
 
 
